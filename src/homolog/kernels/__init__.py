@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: the hot loops, each beside the readable twin that defines it."""
