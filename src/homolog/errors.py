@@ -1,14 +1,14 @@
 """Every error a user can meet.
 
-    HomologError            has a message, a hint, an exit code
-    ├── BadInput        (2) the user can mend it: a file, a flag, a value
-    │   ├── UnreadableFile      missing, truncated, not what its name says
-    │   ├── UnwritableFile      no permission, no room, a folder in the way
-    │   ├── UnknownFrame        a file that does not say which frame it is in
-    │   ├── SpaceMismatch       two spaces that do not meet
-    │   ├── GridMismatch        two arrays that should share a grid and do not
-    │   └── NotEnoughMemory     the estimate exceeds what is free
-    └── WorkFailed      (1) the input was fine, the work did not succeed
+HomologError            has a message, a hint, an exit code
+├── BadInput        (2) the user can mend it: a file, a flag, a value
+│   ├── UnreadableFile      missing, truncated, not what its name says
+│   ├── UnwritableFile      no permission, no room, a folder in the way
+│   ├── UnknownFrame        a file that does not say which frame it is in
+│   ├── SpaceMismatch       two spaces that do not meet
+│   ├── GridMismatch        two arrays that should share a grid and do not
+│   └── NotEnoughMemory     the estimate exceeds what is free
+└── WorkFailed      (1) the input was fine, the work did not succeed
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Values between voxels: linear, cubic, nearest, and a vote for labels.
 
-The NumPy twins at the top are the definitions. All of them share one rim, ITK's: a coordinate within half a voxel of the
-outermost centres is clamped onto them, one farther out gets `outside`. This is the only file that knows torch's reversed
-axes and its coordinates from -1 to 1.
+The NumPy twins at the top are the definitions. All of them share one rim, ITK's: a coordinate within half a voxel of
+the outermost centres is clamped onto them, one farther out gets `outside`. This is the only file that knows torch's
+reversed axes and its coordinates from -1 to 1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MODES = ("nearest", "linear", "cubic", "vote")
 
 def inside_reference(shape: tuple[int, ...], voxels: np.ndarray) -> np.ndarray:
     """(N,) bool: -0.5 <= c < n - 0.5 on every axis, half open as ITK's IsInsideBuffer is."""
-    return ((voxels >= -0.5) & (voxels < np.array(shape) - 0.5)).all(axis=1)
+    return np.asarray(((voxels >= -0.5) & (voxels < np.array(shape) - 0.5)).all(axis=1))
 
 
 def sample_reference(data: np.ndarray, voxels: np.ndarray, mode: str, outside: float) -> np.ndarray:
@@ -351,7 +351,9 @@ _POINT_KERNELS = {
 # What the rest of the house calls
 
 
-def sample(data: np.ndarray, voxels: np.ndarray, mode: str, outside: float, out: np.ndarray | None = None) -> np.ndarray:
+def sample(
+    data: np.ndarray, voxels: np.ndarray, mode: str, outside: float, out: np.ndarray | None = None
+) -> np.ndarray:
     """Values at voxel coordinates.
 
     data     (I, J, K) float32, or integers for "nearest" and "vote"; for "cubic" the spline coefficients
@@ -362,7 +364,8 @@ def sample(data: np.ndarray, voxels: np.ndarray, mode: str, outside: float, out:
     data = np.ascontiguousarray(data)
     result = np.empty(len(voxels), dtype=data.dtype) if out is None else out
     kernel = _POINT_KERNELS[mode]
-    kernel(data.ravel(), *data.shape, np.ascontiguousarray(voxels, np.float64), data.dtype.type(outside), result)
+    ni, nj, nk = data.shape
+    kernel(data.ravel(), ni, nj, nk, np.ascontiguousarray(voxels, np.float64), data.dtype.type(outside), result)
     return result
 
 
@@ -402,9 +405,10 @@ def warp_dense(
     out = np.empty(vectors.shape[:3], np.float32)
     matrix, linear = np.array(source_from_output[:3], np.float64), np.array(source_from_mm, np.float64)
     flat, fill = data.ravel(), np.float32(outside)
+    ni, nj, nk = data.shape
 
     def planes(start: int, stop: int) -> None:
-        _warp_dense_linear(flat, *data.shape, vectors, start, stop, matrix, linear, fill, out)
+        _warp_dense_linear(flat, ni, nj, nk, vectors, start, stop, matrix, linear, fill, out)
 
     over_planes(planes, len(out))
     return out

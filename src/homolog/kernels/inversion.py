@@ -18,7 +18,9 @@ CONTRACTION = 0.5
 MOST_STEPS = 60
 
 
-def invert_points_reference(vectors: np.ndarray, targets: np.ndarray, steps: int = 200) -> tuple[np.ndarray, np.ndarray]:
+def invert_points_reference(
+    vectors: np.ndarray, targets: np.ndarray, steps: int = 200
+) -> tuple[np.ndarray, np.ndarray]:
     """The twin of `invert_points` where the field contracts: the fixed point alone, and the residual it ends with."""
     solution = targets - sample_vectors_reference(vectors, targets)
     for _ in range(steps):

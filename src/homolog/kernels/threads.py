@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import pairwise
 from typing import Any
 
 _THREADS: ContextVar[int] = ContextVar("homolog_threads", default=0)
@@ -39,11 +40,11 @@ def over_planes(work: Callable[[int, int], Any], planes: int, *, at_least: int =
     pieces = min(4 * thread_count(), max(1, planes // max(1, at_least)))
     bounds = [planes * n // pieces for n in range(pieces + 1)]
     if pieces == 1 or thread_count() == 1:
-        for start, stop in zip(bounds, bounds[1:]):
+        for start, stop in pairwise(bounds):
             work(start, stop)
         return
     with ThreadPoolExecutor(thread_count()) as pool:
-        for future in [pool.submit(work, start, stop) for start, stop in zip(bounds, bounds[1:])]:
+        for future in [pool.submit(work, start, stop) for start, stop in pairwise(bounds)]:
             future.result()
 
 

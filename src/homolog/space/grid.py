@@ -122,7 +122,8 @@ class Grid:
     def contains(self, points_mm: np.ndarray, margin_vox: float = 0.5) -> np.ndarray:
         """(n,) bool: which points lie within `margin_vox` of the voxel centres' box."""
         voxels = self.voxel(points_mm)
-        return ((voxels >= -margin_vox) & (voxels < np.array(self.shape) - 1 + margin_vox)).all(axis=-1)
+        within = (voxels >= -margin_vox) & (voxels < np.array(self.shape) - 1 + margin_vox)
+        return np.asarray(within.all(axis=-1))
 
     def same_as(self, other: Grid, tolerance_vox: float = 1e-3) -> bool:
         """Whether both put every voxel at the same place, to a thousandth of a voxel."""
@@ -143,7 +144,7 @@ class Grid:
         margin = np.broadcast_to(np.asarray(voxels), 3)
         return self.cropped((-margin).tolist(), (np.array(self.shape) + margin).tolist())
 
-    def with_spacing(self, spacing_mm: float | Sequence[float]) -> Grid:
+    def with_spacing(self, spacing_mm: float | Sequence[float] | np.ndarray) -> Grid:
         """The same box of voxel edges cut into voxels of another size; the far edges may grow by less than a voxel."""
         wanted = np.broadcast_to(np.asarray(spacing_mm, dtype=np.float64), 3)
         if not (wanted > 0).all():

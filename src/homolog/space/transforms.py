@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -142,7 +143,9 @@ class Displacement(Transform):
 
     def __post_init__(self) -> None:
         if tuple(self.vectors.shape) != (*self.grid.shape, 3):
-            raise BadInput(f"a displacement on {self.grid!r} needs vectors {(*self.grid.shape, 3)}, got {self.vectors.shape}")
+            raise BadInput(
+                f"a displacement on {self.grid!r} needs vectors {(*self.grid.shape, 3)}, got {self.vectors.shape}"
+            )
         object.__setattr__(self, "vectors", _finite(_to_float32(self.vectors), "a displacement field"))
 
     def jacobian(self, points: np.ndarray) -> np.ndarray:
@@ -173,7 +176,9 @@ class BSpline(Transform):
 
     def __post_init__(self) -> None:
         if tuple(self.coefficients.shape) != (*self.grid.shape, 3):
-            raise BadInput(f"a spline on {self.grid!r} needs coefficients {(*self.grid.shape, 3)}, got {self.coefficients.shape}")
+            raise BadInput(
+                f"a spline on {self.grid!r} needs coefficients {(*self.grid.shape, 3)}, got {self.coefficients.shape}"
+            )
         coefficients = self.coefficients
         if isinstance(coefficients, np.ndarray):
             coefficients = np.ascontiguousarray(coefficients, np.float64)
@@ -211,7 +216,9 @@ class ThinPlate(Transform):
             array = np.array(getattr(self, name), dtype=np.float64)
             object.__setattr__(self, name, _finite(array, f"a thin plate's {name}"))
         if self.centres.shape != self.weights.shape or self.centres.ndim != 2 or self.centres.shape[1] != 3:
-            raise BadInput(f"a thin plate needs (M, 3) centres and weights, got {self.centres.shape}, {self.weights.shape}")
+            raise BadInput(
+                f"a thin plate needs (M, 3) centres and weights, got {self.centres.shape}, {self.weights.shape}"
+            )
 
     def jacobian(self, points: np.ndarray) -> np.ndarray:
         out = np.empty((len(points), 3, 3))
@@ -249,11 +256,10 @@ class Chain(Transform):
         parts = tuple(self.parts)
         if not parts:
             raise BadInput("a chain needs at least one map")
-        for after, before in zip(parts, parts[1:]):
+        for after, before in pairwise(parts):
             if after.fixed != before.moving:
-                raise SpaceMismatch(
-                    f"in a chain '{after.moving}' from '{after.fixed}' cannot follow '{before.moving}' from '{before.fixed}'"
-                )
+                ends = f"'{after.moving}' from '{after.fixed}' cannot follow '{before.moving}' from '{before.fixed}'"
+                raise SpaceMismatch(f"in a chain {ends}")
         object.__setattr__(self, "parts", parts)
 
     @property

@@ -38,7 +38,9 @@ class Volume:
             raise BadInput(f'kind is "intensity" or "labels", not {self.kind!r}')
         dtype = str(self.data.dtype).removeprefix("torch.")
         if self.kind == "labels" and not dtype.startswith(("int", "uint")):
-            raise BadInput(f"labels in '{self.space}' must be integers, got {dtype}", "read them with read_labels(path)")
+            raise BadInput(
+                f"labels in '{self.space}' must be integers, got {dtype}", "read them with read_labels(path)"
+            )
         if self.kind == "intensity" and dtype != "float32":
             object.__setattr__(self, "data", _float32(self.data))
 
