@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import math
 from collections.abc import Sequence
@@ -54,6 +55,15 @@ def read_lines(path: Path) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
+def fields_of(line: str, delimiter: str = ",", blanks_count: bool = True) -> list[str]:
+    """A line cut at its delimiters; quotes hold a field together, and doubled quotes inside them are quotes."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=not blanks_count))
+    except csv.Error:
+        # longer than any field of numbers or names: whatever it is, it is no row of points
+        return [line]
+
+
 def coordinates(fields: Sequence[object], where: str) -> list[float]:
     """Three finite numbers, or an error that says where they were wanted."""
     shown = ", ".join(str(field) for field in fields)
@@ -97,8 +107,8 @@ def lps_from(rows: np.ndarray, frame: str, grid: Grid | None, path: Path) -> np.
         return rows
     if grid is None:
         raise BadInput(
-            f"{path} counts its points in voxels, and no image was given to count in",
-            "--like IMAGE, the image on which they were placed",
+            f"{path}: points in voxels need the image whose voxels they count, and none was given",
+            "--like IMAGE, the one on which they were placed",
         )
     return grid.world(rows)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from homolog.errors import UnknownFrame, UnreadableFile
-from homolog.io.listings import Listing, coordinates, read_lines
+from homolog.errors import UnreadableFile
+from homolog.io.listings import Listing, coordinates, fields_of, read_lines
 from homolog.space.keypoints import Keypoints
 
 logger = logging.getLogger(__name__)
@@ -26,8 +26,23 @@ SCHEMA = (
 TYPES = ("Fiducial", "Line", "Angle", "Curve", "ClosedCurve", "Plane", "ROI")
 
 FCSV_SYSTEMS = {"0": "RAS", "RAS": "RAS", "1": "LPS", "LPS": "LPS", "2": "voxel", "IJK": "voxel"}
-SLICER_4_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID".split(",")
-SLICER_3_COLUMNS = "label,x,y,z,sel,vis".split(",")
+SLICER_4_COLUMNS = [
+    "id",
+    "x",
+    "y",
+    "z",
+    "ow",
+    "ox",
+    "oy",
+    "oz",
+    "vis",
+    "sel",
+    "lock",
+    "label",
+    "desc",
+    "associatedNodeID",
+]
+SLICER_3_COLUMNS = ["label", "x", "y", "z", "sel", "vis"]
 # Since 5.2 two columns follow that the header does not name: the position's status, 2 where it is placed, and a flag.
 STATUS_COLUMN, PLACED = len(SLICER_4_COLUMNS), "2"
 
@@ -63,12 +78,13 @@ def _markup(markup: dict[str, Any], number: int, path: Path) -> Listing:
     return Listing(np.array(rows).reshape(-1, 3), tuple(names), _system(markup, where), title=title)
 
 
-def _system(markup: dict[str, Any], where: str) -> str:
+def _system(markup: dict[str, Any], where: str) -> str | None:
     # the schema's default, and Slicer's: a markup that names no system is LPS
     system = markup.get("coordinateSystem", "LPS")
-    if system not in ("LPS", "RAS"):
-        raise UnknownFrame(f'{where}: coordinateSystem is {system!r}, "LPS" or "RAS" was wanted', "correct it there")
-    return system
+    if system in ("LPS", "RAS"):
+        return system
+    logger.warning('%s: coordinateSystem is %r, "LPS" or "RAS" was wanted', where, system)
+    return None
 
 
 def _require_mm(units: Any, where: str) -> None:
@@ -83,7 +99,9 @@ def _control_points(points: Any, where: str) -> tuple[list[str], list[list[float
         raise UnreadableFile(f'{where}: "controlPoints" is not a list of points')
     placed = [(row, p) for row, p in enumerate(points, start=1) if p.get("positionStatus", "defined") == "defined"]
     if len(placed) < len(points):
-        logger.info("%s: %d of %d points are not placed and are left out", where, len(points) - len(placed), len(points))
+        logger.info(
+            "%s: %d of %d points are not placed and are left out", where, len(points) - len(placed), len(points)
+        )
     names = [str(point.get("label") or point.get("id") or row) for row, point in placed]
     return names, [_position(point.get("position"), f"{where}, control point {row}") for row, point in placed]
 
@@ -136,11 +154,13 @@ def read_fcsv(path: Path) -> Listing:
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        fields = next(csv.reader([line]))
+        fields = fields_of(line)
         if _is_placed(fields, header):
             rows.append(_fcsv_position(fields, columns, f"{path}, line {number}"))
             names.append(_label(fields, columns) or str(len(rows)))
-    return Listing(np.array(rows).reshape(-1, 3), tuple(names), _fcsv_frame(lines, header), title=header.get("name", ""))
+    return Listing(
+        np.array(rows).reshape(-1, 3), tuple(names), _fcsv_frame(lines, header), title=header.get("name", "")
+    )
 
 
 def _header(lines: list[str]) -> dict[str, str]:
@@ -154,7 +174,9 @@ def _fcsv_frame(lines: list[str], header: dict[str, str]) -> str | None:
     if "coordinatesystem" in header:
         return FCSV_SYSTEMS.get(header["coordinatesystem"].upper())
     # A list of names and numbers under a comment of its own, such as "# name,x,y,z", was not written by Slicer 3.
-    slicer_3 = any(line.startswith("# Fiducial List file") for line in lines) or {"numpoints", "symbolscale"} <= set(header)
+    slicer_3 = any(line.startswith("# Fiducial List file") for line in lines) or {"numpoints", "symbolscale"} <= set(
+        header
+    )
     return "RAS" if slicer_3 and not _is_versioned(header) else None
 
 

@@ -29,7 +29,7 @@ VECTOR_INTENT = 1007
 MM_OF_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
 # Differences between sform and qform that no rounding makes.
 FRAMES_APART_MM, FRAMES_APART_DEGREES = 1.0, 1.0
-# A float32 CT shrinks to the same few per cent at level 1 as at 9, in a quarter of the time.
+# A float32 CT shrinks to 35 % at level 1 and to 30 % at level 6, which takes six times as long.
 GZIP_LEVEL = 1
 
 
@@ -78,7 +78,9 @@ def _header(path: Path) -> Any:
                 header = kind(block[:size], endianness, check=False)
                 header.check_fix(logger=log, error_level=100)
                 return _refuse_pair(header, path)
-    raise UnreadableFile(f"{path} is not a NIfTI file: it starts with {block[:24]!r}", "check that it was saved as NIfTI")
+    raise UnreadableFile(
+        f"{path} is not a NIfTI file: it starts with {block[:24]!r}", "check that it was saved as NIfTI"
+    )
 
 
 def _refuse_pair(header: Any, path: Path) -> Any:

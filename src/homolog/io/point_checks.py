@@ -35,7 +35,9 @@ def require_inside(
         raise _elsewhere(counted, points, grid, points_name, image_name)
     if outside:
         names = [points.name[row] if points.name else str(row + 1) for row in np.flatnonzero(~inside)]
-        logger.warning("%d of %d points of %s lie outside %s: %s", outside, len(points), points_name, image_name, _few(names))
+        logger.warning(
+            "%d of %d points of %s lie outside %s: %s", outside, len(points), points_name, image_name, _few(names)
+        )
 
 
 def _wrong_frame(counted: str, read_as: str | None) -> UnknownFrame:
@@ -43,7 +45,9 @@ def _wrong_frame(counted: str, read_as: str | None) -> UnknownFrame:
     if other is None:
         hint = "--points-space RAS, or LPS: the one they were not read in"
         return UnknownFrame(f"{counted} as read, and inside with x and y negated", hint)
-    return UnknownFrame(f"{counted} as {read_as} and inside as {other}", f"--points-space {other} to override the header")
+    return UnknownFrame(
+        f"{counted} as {read_as} and inside as {other}", f"--points-space {other} to override the header"
+    )
 
 
 def _elsewhere(counted: str, points: Keypoints, grid: Grid, points_name: str, image_name: str) -> BadInput:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from homolog.errors import UnreadableFile
-from homolog.io.listings import FRAMES, Listing, coordinates
+from homolog.io.listings import Listing, coordinates, fields_of
 from homolog.space.keypoints import Keypoints
 
 # What a csv written here says about itself; the space comes last because its name may hold anything.
@@ -90,7 +90,7 @@ def _read_table(path: Path, lines: list[str]) -> Listing:
 
 
 def _require_known(path: Path, frame: str, unit: str) -> None:
-    if frame not in FRAMES or unit != "mm":
+    if frame not in ("LPS", "RAS") or unit != "mm":
         raise UnreadableFile(f"{path} says frame: {frame}, unit: {unit}; LPS or RAS and mm were wanted")
 
 
@@ -98,20 +98,13 @@ def _split(lines: list[str], delimiter: str | None) -> list[Row]:
     """The rows that are neither blank nor comments, cut into fields."""
     kept = [(number, line) for number, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
     if kept and delimiter is None:
-        delimiter = max((",", ";", "\t", " "), key=lambda d: _separates(kept[-1][1], d))
+        # the one that cuts the last row into most numbers; blanks come last, for names may have blanks
+        delimiter = max((",", ";", "\t", " "), key=lambda d: sum(map(_is_number, _fields(kept[-1][1], d))))
     return [(number, _fields(line, delimiter or ",")) for number, line in kept]
 
 
-def _separates(line: str, delimiter: str) -> tuple[int, int]:
-    """How well a delimiter cuts a row: into how many numbers, then into how many fields."""
-    fields = _fields(line, delimiter)
-    return sum(map(_is_number, fields)), len(fields)
-
-
 def _fields(line: str, delimiter: str) -> list[str]:
-    if delimiter == " ":
-        return line.split()
-    return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
+    return line.split() if delimiter == " " else fields_of(line, delimiter, blanks_count=False)
 
 
 def _is_number(field: str) -> bool:
@@ -156,8 +149,8 @@ def _columns_of_bare_rows(path: Path, first: list[str]) -> tuple[list[int], int 
         return [0, 1, 2], 3
     hint = "name the columns in a first line: name,x,y,z"
     if numbers == [True] * 6:
-        bare = f"grep -v '^#' '{path}' | cut -d,"
-        hint = f"if these are two lists side by side: {bare} -f1-3 > a.csv; {bare} -f4-6 > b.csv"
+        split = """awk -F'[,;\\t ]+' '!/^#/ {print $1","$2","$3 > "a.csv"; print $4","$5","$6 > "b.csv"}'"""
+        hint = f"if these are two lists side by side: {split} '{path}'"
     raise UnreadableFile(f"{path}: wanted rows of x,y,z or name,x,y,z, got {','.join(first)}", hint)
 
 

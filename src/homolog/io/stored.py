@@ -63,7 +63,7 @@ def planes(stream: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype, path:
     """(n, J, I) slabs of a stream that runs i fastest; a stream that ends too early is an error, never zeros."""
     for k in range(0, shape[2], SLAB_PLANES):
         slab = np.empty((min(SLAB_PLANES, shape[2] - k), shape[1], shape[0]), dtype)
-        got = _filled(stream, memoryview(slab.reshape(-1).view(np.uint8)))
+        got = _filled(stream, slab.reshape(-1).view(np.uint8).data)
         if got < slab.nbytes:
             whole, have = np.prod(shape) * dtype.itemsize, k * shape[0] * shape[1] * dtype.itemsize + got
             raise UnreadableFile(
@@ -110,7 +110,9 @@ def _room(stored: Stored, dtype: np.dtype) -> np.ndarray:
         return np.empty(stored.grid.shape, dtype)
     except MemoryError as error:
         needed = stored.grid.size * dtype.itemsize / 1e9
-        raise NotEnoughMemory(f"{stored.path} needs {needed:.1f} GB for its {_sizes(stored.grid.shape)} voxels") from error
+        raise NotEnoughMemory(
+            f"{stored.path} needs {needed:.1f} GB for its {_sizes(stored.grid.shape)} voxels"
+        ) from error
 
 
 def _whole_numbers(slab: np.ndarray, path: Path) -> np.ndarray:
@@ -119,7 +121,9 @@ def _whole_numbers(slab: np.ndarray, path: Path) -> np.ndarray:
         broken = slab != np.rint(slab)
         if broken.any():
             value = slab[broken].flat[0]
-            raise BadInput(f"{path} holds {value:.6g}: labels are whole numbers", "read it as an image, without --labels")
+            raise BadInput(
+                f"{path} holds {value:.6g}: labels are whole numbers", "read it as an image, without --labels"
+            )
     limits = np.iinfo(np.int32)
     if slab.min() < limits.min or slab.max() > limits.max:
         raise BadInput(f"{path} holds {slab.max():.6g}: labels must fit in 32 bits (up to {limits.max})")

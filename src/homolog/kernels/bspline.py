@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
+from homolog.kernels.arrays import reading
+
 if TYPE_CHECKING:
     import torch
 
@@ -98,14 +100,14 @@ def evaluate(coefficients: np.ndarray, controls: np.ndarray) -> np.ndarray:
     returns       (N, 3) float64 mm
     """
     vectors = np.empty((len(controls), 3))
-    _evaluate(_f64(coefficients), _f64(controls), False, vectors, np.empty((0, 3, 3)))
+    _evaluate(reading(coefficients, np.float64), reading(controls, np.float64), False, vectors, np.empty((0, 3, 3)))
     return vectors
 
 
 def evaluate_gradient(coefficients: np.ndarray, controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The field, and its (N, 3, 3) derivative in mm a lattice step: row the component, column the lattice axis."""
     vectors, gradient = np.empty((len(controls), 3)), np.empty((len(controls), 3, 3))
-    _evaluate(_f64(coefficients), _f64(controls), True, vectors, gradient)
+    _evaluate(reading(coefficients, np.float64), reading(controls, np.float64), True, vectors, gradient)
     return vectors, gradient
 
 
@@ -126,7 +128,3 @@ def evaluate_torch(coefficients: torch.Tensor, controls: torch.Tensor) -> torch.
         weight = weights[a, :, 0] * weights[b, :, 1] * weights[c, :, 2]
         vectors = vectors + weight[:, None] * coefficients[i, j, k].to(controls.dtype)
     return vectors
-
-
-def _f64(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array, np.float64)

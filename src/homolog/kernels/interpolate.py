@@ -1,8 +1,8 @@
 """Values between voxels: linear, cubic, nearest, and a vote for labels.
 
 The NumPy twins at the top are the definitions. All of them share one rim, ITK's: a coordinate within half a voxel of
-the outermost centres is clamped onto them, one farther out gets `outside`. This is the only file that knows torch's
-reversed axes and its coordinates from -1 to 1.
+the outermost centres is clamped onto them (for cubic it is mirrored, as the spline is), one farther out gets `outside`.
+This is the only file that knows torch's reversed axes and its coordinates from -1 to 1.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
+from homolog.kernels.arrays import reading
 from homolog.kernels.threads import over_planes
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def sample_reference(data: np.ndarray, voxels: np.ndarray, mode: str, outside: f
     elif mode == "linear":
         values = _weighted_reference(data, clamped, 0, _hat)
     else:
-        values = _weighted_reference(data, clamped, 1, _cubic_basis)
+        values = _weighted_reference(data, np.clip(voxels, -0.5, limits + 0.5), 1, _cubic_basis)
     return np.where(inside_reference(data.shape, voxels), values, outside).astype(data.dtype)
 
 
@@ -211,8 +212,7 @@ def _cubic_points(flat, ni, nj, nk, voxels, outside, out):  # type: ignore[no-un
         if not _is_inside(x, y, z, ni, nj, nk):
             out[n] = outside
             continue
-        x, y, z = min(max(x, 0.0), ni - 1.0), min(max(y, 0.0), nj - 1.0), min(max(z, 0.0), nk - 1.0)
-        i, j, k = int(x), int(y), int(z)
+        i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
         _cubic_weights(x - i, wi)
         _cubic_weights(y - j, wj)
         _cubic_weights(z - k, wk)
@@ -361,11 +361,11 @@ def sample(
     outside  the value beyond half a voxel from the outermost centres
     returns  (N,) of data's dtype, written to `out` if given
     """
-    data = np.ascontiguousarray(data)
+    data = reading(data)
     result = np.empty(len(voxels), dtype=data.dtype) if out is None else out
     kernel = _POINT_KERNELS[mode]
     ni, nj, nk = data.shape
-    kernel(data.ravel(), ni, nj, nk, np.ascontiguousarray(voxels, np.float64), data.dtype.type(outside), result)
+    kernel(data.ravel(), ni, nj, nk, reading(voxels, np.float64), data.dtype.type(outside), result)
     return result
 
 
@@ -375,7 +375,7 @@ def sample_vectors(vectors: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     Beyond the lattice the nearest edge value: a displacement that dropped to zero there would tear the patient.
     """
     out = np.empty((len(voxels), 3))
-    _vectors_points(np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(voxels, np.float64), out)
+    _vectors_points(reading(vectors, np.float32), reading(voxels, np.float64), out)
     return out
 
 
@@ -384,8 +384,7 @@ def sample_vectors_and_slopes(vectors: np.ndarray, voxels: np.ndarray) -> tuple[
     column the lattice axis, per voxel; zero across a face of the lattice beyond which the field is constant.
     """
     out, slopes = np.empty((len(voxels), 3)), np.empty((len(voxels), 3, 3))
-    points = np.ascontiguousarray(voxels, np.float64)
-    _slopes_points(np.ascontiguousarray(vectors, np.float32), points, out, slopes)
+    _slopes_points(reading(vectors, np.float32), reading(voxels, np.float64), out, slopes)
     return out, slopes
 
 
@@ -400,10 +399,9 @@ def warp_dense(
     source_from_mm      (3, 3) source voxels per mm of displacement
     returns             (I', J', K') float32
     """
-    data = np.ascontiguousarray(data, np.float32)
-    vectors = np.ascontiguousarray(vectors, np.float32)
+    data, vectors = reading(data, np.float32), reading(vectors, np.float32)
     out = np.empty(vectors.shape[:3], np.float32)
-    matrix, linear = np.array(source_from_output[:3], np.float64), np.array(source_from_mm, np.float64)
+    matrix, linear = reading(source_from_output[:3], np.float64), reading(source_from_mm, np.float64)
     flat, fill = data.ravel(), np.float32(outside)
     ni, nj, nk = data.shape
 
@@ -433,7 +431,6 @@ def sample_torch(data: torch.Tensor, voxels: torch.Tensor, mode: str, outside: f
     """`sample` on torch tensors: (I, J, K) data and (N, 3) voxel coordinates on one device give (N,) values."""
     import torch
 
-    # "cubic" values at the rim are clamped before the spline is evaluated, as everywhere in this file
     size = torch.tensor(data.shape, device=data.device, dtype=voxels.dtype)
     inside = ((voxels >= -0.5) & (voxels < size - 0.5)).all(dim=1)
     clamped = torch.minimum(voxels.clamp(min=0), size - 1)
@@ -443,7 +440,7 @@ def sample_torch(data: torch.Tensor, voxels: torch.Tensor, mode: str, outside: f
         i, j, k = torch.floor(clamped + 0.5).long().unbind(dim=1)
         values = data[i, j, k]
     elif mode == "cubic":
-        values = _cubic_torch(data, clamped)
+        values = _cubic_torch(data, torch.minimum(voxels.clamp(min=-0.5), size - 0.5))
     else:
         values = _vote_torch(data, clamped)
     return torch.where(inside, values, torch.as_tensor(outside, dtype=values.dtype, device=values.device))

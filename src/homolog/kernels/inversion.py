@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from homolog.kernels.arrays import reading
 from homolog.kernels.interpolate import _vector_and_slope, sample_vectors_reference
 
 # A fixed point that does better than this contracts well enough to need no derivative.
@@ -93,25 +94,23 @@ def _invert_points(vectors, targets, tolerance, solution, residual):  # type: ig
         if near:
             for m in range(3):
                 near = near and abs(v[m] - targets[n - 1, m]) < 2.0
-        if near:
-            # neighbours in a row have nearly the same displacement: one or two steps are left to do
+        residual[n] = np.inf
+        # three places to start from, each tried only if the one before failed (as it can on the wrong side of a fold):
+        # the neighbour's displacement, from which one or two steps are left in a row of voxels; its own; none
+        for start in range(0 if near else 1, 3):
+            if start == 1:
+                _vector_and_slope(vectors, v[0], v[1], v[2], d, slope)
             for m in range(3):
-                u[m] = v[m] + solution[n - 1, m] - targets[n - 1, m]
-        else:
-            _vector_and_slope(vectors, v[0], v[1], v[2], d, slope)
-            for m in range(3):
-                u[m] = v[m] - d[m]
-        error = _solve_one(vectors, v, u, tolerance, d, slope, r, step, trial)
-        if error > tolerance and near:
-            # the neighbour's side of a fold: try again from the point itself
-            kept = u.copy()
-            u[0], u[1], u[2] = v[0], v[1], v[2]
-            again = _solve_one(vectors, v, u, tolerance, d, slope, r, step, trial)
-            if again > error:
-                u[0], u[1], u[2] = kept[0], kept[1], kept[2]
-            error = min(error, again)
-        solution[n, 0], solution[n, 1], solution[n, 2] = u[0], u[1], u[2]
-        residual[n] = error
+                if start == 0:
+                    u[m] = v[m] + solution[n - 1, m] - targets[n - 1, m]
+                else:
+                    u[m] = v[m] - d[m] if start == 1 else v[m]
+            error = _solve_one(vectors, v, u, tolerance, d, slope, r, step, trial)
+            if error < residual[n]:
+                residual[n] = error
+                solution[n, 0], solution[n, 1], solution[n, 2] = u[0], u[1], u[2]
+            if error <= tolerance:
+                break
 
 
 def invert_points(
@@ -126,6 +125,5 @@ def invert_points(
                exceeds the tolerance no such point was found: the field folds or tears there
     """
     solution, residual = out or (np.empty((len(targets), 3)), np.empty(len(targets)))
-    vectors, targets = np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(targets, np.float64)
-    _invert_points(vectors, targets, tolerance, solution, residual)
+    _invert_points(reading(vectors, np.float32), reading(targets, np.float64), tolerance, solution, residual)
     return solution, residual

@@ -48,8 +48,8 @@ class Grid:
     def regular(
         cls,
         shape: Sequence[int],
-        spacing_mm: Sequence[float] | float = 1.0,
-        origin_mm: Sequence[float] = (0.0, 0.0, 0.0),
+        spacing_mm: Sequence[float] | np.ndarray | float = 1.0,
+        origin_mm: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0),
         axes: np.ndarray | None = None,
     ) -> Grid:
         """A grid from its spacing, the position of voxel (0, 0, 0) and the unit axes in its columns (identity: LPS)."""

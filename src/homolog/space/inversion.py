@@ -6,12 +6,15 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
+from itertools import product
 
 import numpy as np
 
 from homolog.errors import BadInput
 from homolog.kernels.inversion import invert_points
+from homolog.kernels.jacobian import determinants
 from homolog.kernels.threads import over_planes
+from homolog.space.dense import sampled_displacement
 from homolog.space.grid import Grid
 from homolog.space.transforms import Affine, BSpline, Chain, Displacement, ThinPlate, Transform, _numpy, chain
 from homolog.space.volume import Volume
@@ -48,7 +51,7 @@ class Inversion:
 
     transform           fixed_from_moving
     mean_mm, p95_mm, max_mm  distance from a moving point to itself, there and back, where an inverse exists
-    missing             fraction of the nodes where no inverse was found: the map folds or tears there
+    missing             fraction of the nodes with no inverse, or with several: the map folds onto them
     missing_mask        those nodes as labels on the inverse's grid (None for a closed form)
     """
 
@@ -79,9 +82,9 @@ def invert(moving_from_fixed: Transform, grid: Grid | None = None, tolerance_mm:
         return _invert_chain(moving_from_fixed, tolerance_mm)
     lattice = grid or _default_lattice(moving_from_fixed)
     inverse, error_mm = _solve_on_grid(moving_from_fixed, lattice)
-    lost = error_mm > tolerance_mm
+    lost = (error_mm > tolerance_mm) | _folded_onto(moving_from_fixed, inverse)
     if lost.any():
-        log.warning("no inverse at %.3g %% of the grid: the map folds there", 100 * lost.mean())
+        log.warning("no single inverse at %.3g %% of the grid: the map folds onto it", 100 * lost.mean())
     mask = Volume(lost.astype(np.uint8), lattice, moving_from_fixed.moving, "labels")
     there_and_back = _round_trip_mm(moving_from_fixed, inverse, lost)
     return Inversion(inverse, *_summary(there_and_back), float(lost.mean()), mask)
@@ -122,6 +125,29 @@ def _solve_on_grid(moving_from_fixed: Transform, lattice: Grid) -> tuple[Displac
 
     over_planes(runs, -(-lattice.shape[0] // in_run))
     return Displacement(vectors, lattice, moving_from_fixed.moving, moving_from_fixed.fixed), error_mm
+
+
+def _folded_onto(moving_from_fixed: Transform, inverse: Displacement) -> np.ndarray:
+    """(I, J, K) bool: nodes next to where a folded cell of the map is carried.
+
+    A continuous map that moves nothing by more than some distance reaches every point, so a solver finds an answer in a
+    fold too, but one of several: there is no inverse there, though its residual is zero.
+    """
+    lattice = inverse.grid
+    if isinstance(moving_from_fixed, Displacement):
+        source = moving_from_fixed.grid
+    else:
+        source = Grid(lattice.shape, lattice.world_from_voxel).covering(inverse.apply(lattice.corners(0.0)))
+    smallest = determinants(sampled_displacement(moving_from_fixed, source), source.world_from_voxel[:3, :3])[1]
+    folded = np.argwhere(smallest <= 0)
+    reached = lattice.voxel(moving_from_fixed.apply(source.world(folded)))
+    onto = np.zeros(lattice.shape, bool)
+    limit = np.array(lattice.shape) - 1
+    for corner in product((0, 1), repeat=3):
+        node = np.floor(reached).astype(int) + corner
+        node = node[((node >= 0) & (node <= limit)).all(axis=1)]
+        onto[tuple(node.T)] = True
+    return onto
 
 
 def _way_back(moving_from_fixed: Transform, tolerance_mm: float) -> Callable[[np.ndarray], np.ndarray]:

@@ -21,7 +21,8 @@ def pair_by_name(fixed: Keypoints, moving: Keypoints) -> tuple[Keypoints, Keypoi
             f"the points of '{named.space}' have names and those of '{bare.space}' have none: they cannot be paired",
             "give both lists names, or neither (then they pair by row)",
         )
-    common = [name for name in fixed.name if name in set(moving.name)]
+    theirs = set(moving.name)
+    common = [name for name in fixed.name if name in theirs]
     if not common:
         raise _nothing_common(fixed, moving)
     _require_single(common, fixed, moving)
@@ -66,7 +67,8 @@ def _plain(name: str) -> str:
 
 def _warn_unmatched(fixed: Keypoints, moving: Keypoints) -> None:
     for points, other in ((fixed, moving), (moving, fixed)):
-        alone = [name for name in points.name or () if name not in set(other.name or ())]
+        theirs = set(other.name or ())
+        alone = [name for name in points.name or () if name not in theirs]
         if alone:
             logger.warning("left out, being only in '%s' and not in '%s': %s", points.space, other.space, _few(alone))
 

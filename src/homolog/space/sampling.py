@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +9,8 @@ import numpy as np
 from homolog.errors import BadInput, SpaceMismatch
 from homolog.kernels import interpolate, smooth
 from homolog.kernels.threads import over_planes
+from homolog.space.dense import sampled_displacement as sampled_displacement
+from homolog.space.dense import slabs
 from homolog.space.grid import Grid
 from homolog.space.inversion import carry_back, invert
 from homolog.space.keypoints import Keypoints
@@ -17,9 +18,6 @@ from homolog.space.transforms import Affine, Chain, Displacement, Transform, _nu
 from homolog.space.volume import Volume
 
 Interpolation = Literal["linear", "cubic", "nearest", "smooth"]
-
-# Output voxels computed at once where coordinates must be kept: 6 MB of them, a cache's worth.
-SLAB = 262_144
 
 
 def warp(
@@ -104,22 +102,6 @@ def pyramid(volume: Volume, spacings_mm: list[float]) -> list[Volume]:
     return [resample(volume, grid, outside=float(volume.numpy().min())) for grid in grids]
 
 
-def sampled_displacement(transform: Transform, grid: Grid) -> np.ndarray:
-    """(I, J, K, 3) float32 mm: how far the map carries the voxel centres of a grid in the fixed patient."""
-    if isinstance(transform, Displacement) and transform.grid.same_as(grid):
-        return _numpy(transform.vectors)
-    vectors = np.empty((*grid.shape, 3), np.float32)
-    for start, stop in _slabs(grid):
-        points = grid.points(start, stop)
-        vectors[start:stop] = (transform.apply(points) - points).reshape(vectors[start:stop].shape)
-    return vectors
-
-
-def densified(transform: Transform, grid: Grid) -> Displacement:
-    """The same map as one displacement on a grid of the fixed patient."""
-    return Displacement(sampled_displacement(transform, grid), grid, transform.fixed, transform.moving)
-
-
 def require_same_grid(one: Volume, other: Volume) -> None:
     """Raises unless two pictures share space and grid, and says how to bring one onto the other."""
     from homolog.errors import GridMismatch
@@ -155,7 +137,7 @@ def _warp_numpy(moving: Volume, transform: Transform, grid: Grid, mode: str, out
     out = np.empty(grid.shape, data.dtype)
 
     def planes(start: int, stop: int) -> None:
-        for low, high in _slabs(grid, start, stop):
+        for low, high in slabs(grid, start, stop):
             points = transform._apply_numpy(grid.points(low, high))
             interpolate.sample(data, moving.grid.voxel(points), mode, outside, out[low:high].reshape(-1))
 
@@ -181,20 +163,13 @@ def _warp_torch(moving: Volume, transform: Transform, grid: Grid, mode: str, out
     assert isinstance(data, torch.Tensor)
     if mode == "cubic":
         data = interpolate.spline_coefficients_torch(data)
-    slabs = []
-    for start, stop in _slabs(grid):
+    parts = []
+    for start, stop in slabs(grid):
         points = transform.apply(torch.from_numpy(grid.points(start, stop)).to(data.device))
         matrix = torch.from_numpy(moving.grid.voxel_from_world).to(data.device)
         voxels = points @ matrix[:3, :3].T + matrix[:3, 3]
-        slabs.append(interpolate.sample_torch(data, voxels, mode, outside).reshape(stop - start, *grid.shape[1:]))
-    return torch.cat(slabs)
-
-
-def _slabs(grid: Grid, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
-    """Ranges of planes, about SLAB voxels each."""
-    stop = grid.shape[0] if stop is None else stop
-    step = max(1, SLAB // (grid.shape[1] * grid.shape[2]))
-    return ((low, min(low + step, stop)) for low in range(start, stop, step))
+        parts.append(interpolate.sample_torch(data, voxels, mode, outside).reshape(stop - start, *grid.shape[1:]))
+    return torch.cat(parts)
 
 
 def _low_pass(volume: Volume, grid: Grid) -> Any:

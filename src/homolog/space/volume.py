@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     import torch
 
 Kind = Literal["intensity", "labels"]
+# The integers that kernels are compiled for; others become int32.
+LABEL_TYPES = ("uint8", "int16", "int32")
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
     """Intensities or labels on a grid.
 
-    data   (I, J, K) NumPy array, or torch tensor on any device; intensities float32 (CT: HU), labels integer
+    data   (I, J, K) NumPy array, or torch tensor on any device; intensities float32 (CT: HU),
+           labels uint8, int16 or int32
     grid   where the voxels lie, LPS mm
     space  the name of the patient space it is in: two scans are two spaces, a scan and its labels are one
     kind   "intensity" (interpolated) or "labels" (never blended)
@@ -41,6 +44,8 @@ class Volume:
             raise BadInput(
                 f"labels in '{self.space}' must be integers, got {dtype}", "read them with read_labels(path)"
             )
+        if self.kind == "labels" and dtype not in LABEL_TYPES:
+            object.__setattr__(self, "data", _int32(self.data, self.space))
         if self.kind == "intensity" and dtype != "float32":
             object.__setattr__(self, "data", _float32(self.data))
 
@@ -64,3 +69,10 @@ class Volume:
 
 def _float32(data: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
     return data.astype(np.float32) if isinstance(data, np.ndarray) else data.float()
+
+
+def _int32(labels: np.ndarray | torch.Tensor, space: str) -> np.ndarray | torch.Tensor:
+    largest = int(labels.max())
+    if largest > np.iinfo(np.int32).max:
+        raise BadInput(f"labels of '{space}' reach {largest}, more than 32 bits hold", "renumber them")
+    return labels.astype(np.int32) if isinstance(labels, np.ndarray) else labels.int()

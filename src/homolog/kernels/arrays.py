@@ -1,0 +1,17 @@
+"""What compiled kernels are handed: one type an argument, so that each kernel is compiled once and cached."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def reading(array: Any, dtype: Any = None) -> np.ndarray:
+    """A contiguous, read-only view (or copy, where the array is not contiguous or of another dtype).
+
+    Numba compiles a kernel anew for read-only arrays; giving it nothing else keeps that to once.
+    """
+    view = np.ascontiguousarray(array, dtype).view()
+    view.flags.writeable = False
+    return view

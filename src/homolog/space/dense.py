@@ -1,0 +1,36 @@
+"""Any map as a displacement at every voxel of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from homolog.space.grid import Grid
+from homolog.space.transforms import Displacement, Transform, _numpy
+
+# Voxels computed at once where coordinates must be kept: 6 MB of them, a cache's worth.
+SLAB = 262_144
+
+
+def slabs(grid: Grid, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
+    """Ranges of planes, about SLAB voxels each."""
+    stop = grid.shape[0] if stop is None else stop
+    step = max(1, SLAB // (grid.shape[1] * grid.shape[2]))
+    return ((low, min(low + step, stop)) for low in range(start, stop, step))
+
+
+def sampled_displacement(transform: Transform, grid: Grid) -> np.ndarray:
+    """(I, J, K, 3) float32 mm: how far the map carries the voxel centres of a grid in the fixed patient."""
+    if isinstance(transform, Displacement) and transform.grid.same_as(grid):
+        return _numpy(transform.vectors)
+    vectors = np.empty((*grid.shape, 3), np.float32)
+    for start, stop in slabs(grid):
+        points = grid.points(start, stop)
+        vectors[start:stop] = (transform.apply(points) - points).reshape(vectors[start:stop].shape)
+    return vectors
+
+
+def densified(transform: Transform, grid: Grid) -> Displacement:
+    """The same map as one displacement on a grid of the fixed patient."""
+    return Displacement(sampled_displacement(transform, grid), grid, transform.fixed, transform.moving)
