@@ -51,7 +51,7 @@ def test_names_that_differ_only_in_case_or_blanks_are_not_paired_but_suggested(v
 
 
 def test_lists_with_nothing_in_common_are_refused_with_what_they_hold():
-    with pytest.raises(BadInput, match="'a'.*'b'") as refusal:
+    with pytest.raises(BadInput, match=r"'a'.*'b'") as refusal:
         pair_by_name(named("a", ["tip"]), named("b", ["F-1"]))
     assert "'tip'" in refusal.value.hint
     assert "'F-1'" in refusal.value.hint
@@ -71,7 +71,7 @@ def test_lists_without_names_pair_by_row():
     fixed = Keypoints(np.random.default_rng(0).normal(size=(4, 3)), "a")
     moving = Keypoints(np.random.default_rng(1).normal(size=(4, 3)), "b")
     assert pair_by_name(fixed, moving) == (fixed, moving)
-    with pytest.raises(BadInput, match="4 points.*3"):
+    with pytest.raises(BadInput, match=r"4 points.*3"):
         pair_by_name(fixed, moving[:3])
 
 

@@ -49,7 +49,9 @@ def test_vectors_continue_by_their_edge_in_every_engine(shape):
     vectors = rng.normal(size=(*shape, 3)).astype(np.float32)
     voxels = rng.uniform(-5, 12, (300, 3))
     expected = interpolate.sample_vectors_reference(vectors, voxels)
-    np.testing.assert_allclose(interpolate.sample_vectors(vectors, voxels), expected, atol=1e-6)
+    matrix = np.eye(4) + 0.1 * np.random.default_rng(9).normal(size=(4, 4)) * [[1], [1], [1], [0]]
+    points = (voxels - matrix[:3, 3]) @ np.linalg.inv(matrix[:3, :3]).T
+    np.testing.assert_allclose(interpolate.displace(vectors, matrix, points), points + expected, atol=1e-5)
     np.testing.assert_allclose(interpolate.sample_vectors_and_slopes(vectors, voxels)[0], expected, atol=1e-6)
     found = interpolate.sample_vectors_torch(torch.from_numpy(vectors), torch.from_numpy(voxels))
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)

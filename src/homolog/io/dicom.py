@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 
-from homolog.errors import BadInput
+from homolog.errors import BadInput, UnreadableFile
 from homolog.io.dicom_grid import stacked
 from homolog.io.dicom_headers import Slice, headers_of, members_of, read_dataset, refusal, slices_of
-from homolog.io.dicom_pixels import real_numbers, require_rescale, stored_frames
+from homolog.io.dicom_pixels import TAGS, real_numbers, require_rescale, stored_frames
 from homolog.io.files import stem_of
-from homolog.io.stored import Stored
+from homolog.io.stored import COPY_AGAIN, Stored
 
 log = logging.getLogger(__name__)
 
@@ -119,9 +119,13 @@ def _slabs(path: Path, slices: list[Slice]) -> Iterator[np.ndarray]:
         for slice_ in slices:
             if slice_.file != held:
                 with members.open(slice_.file) as file:
-                    dataset = read_dataset(file, slice_.file)
-                held, frames = slice_.file, stored_frames(dataset, slice_.file)
-            yield real_numbers(frames[slice_.frame or 0], dataset, slice_.frame)[None]
+                    dataset = read_dataset(file, members.place(slice_.file), TAGS, pixels=True)
+                held, frames = slice_.file, stored_frames(dataset, members.place(slice_.file))
+            if (slice_.frame or 0) >= len(frames):
+                raise UnreadableFile(
+                    f"{path}: {slice_.name} is not there: the file holds {len(frames)} frames", COPY_AGAIN
+                )
+            yield real_numbers(frames[slice_.frame or 0], dataset, slice_.frame, slice_.name)[None]
 
 
 def _listing(group: list[Slice]) -> DicomSeries:

@@ -85,10 +85,10 @@ def _require_same(
 ) -> None:
     values = np.array([value(s) for s in slices])
     usual = np.array(Counter(map(tuple, values.tolist())).most_common(1)[0][0])
-    odd = np.flatnonzero(np.abs(values - usual).max(axis=1) > tolerance)
-    if odd.size:
+    odd = np.flatnonzero(np.abs(values - usual).max(axis=1) > tolerance).tolist()
+    if odd:
         raise BadInput(
-            f"{name}: {odd.size} of {len(slices)} slices have another {what} than the rest: "
+            f"{name}: {len(odd)} of {len(slices)} slices have another {what} than the rest: "
             f"{_listed([slices[n].name for n in odd])} ({_words(values[odd[0]])} instead of {_words(usual)})",
             "the series holds two stacks; export them apart, or move these files to a folder of their own",
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import os
+import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from homolog.errors import BadInput, UnreadableFile
 from homolog.io.stored import COPY_AGAIN
@@ -31,6 +32,11 @@ TAGS = [
     "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
+# What pydicom raises for bytes that are not what they should be.
+PYDICOM_ERRORS = (
+    BytesLengthException, InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, TypeError,
+    NotImplementedError, OSError, struct.error,
+)  # fmt: skip
 DIRECTORY = "1.2.840.10008.1.3.10"
 # Objects that have places in the patient but are not pictures of it.
 NOT_PICTURES = {
@@ -55,8 +61,15 @@ GROUP_OF = {
 class Members:
     """The files in a folder or a zip: their names, sorted, and how to open one."""
 
+    path: Path
     names: list[str]
     open: Callable[[str], BinaryIO]
+
+    def place(self, name: str) -> str:
+        """How messages call a file when nothing else tells where it is."""
+        if self.path.is_dir():
+            return str(self.path / name)
+        return f"{self.path}: {name}" if name != self.path.name else str(self.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +89,7 @@ class Slice:
         """How messages call it: `IM12 (instance 12)`."""
         if self.frame is not None:
             return f"{self.file} frame {self.frame + 1}"
-        number = _legible(self.header, "InstanceNumber")
+        number = self.header.get("InstanceNumber")
         return self.file if number is None else f"{self.file} (instance {number})"
 
     @property
@@ -90,7 +103,8 @@ class Slice:
     @property
     def size(self) -> tuple[int, int]:
         """Rows and columns."""
-        return int(self.header.get("Rows") or 0), int(self.header.get("Columns") or 0)
+        rows, columns = (frame_number(self.header, None, keyword) or 0 for keyword in ("Rows", "Columns"))
+        return int(rows), int(columns)
 
     def value(self, keyword: str) -> Any:
         """A header's value, looked up for this frame first; None where it is absent or empty."""
@@ -109,10 +123,17 @@ def frame_value(header: Dataset, frame: int | None, keyword: str) -> Any:
     """A value of one frame: its own functional group, then the shared one, then the header's top level."""
     for item in _groups(header, frame):
         sequence = item.get(GROUP_OF.get(keyword, "")) or [Dataset()]
-        value = _legible(sequence[0], keyword)
-        if value is not None:
-            return value
-    return _legible(header, keyword)
+        if sequence[0].get(keyword) is not None:
+            return sequence[0].get(keyword)
+    return header.get(keyword)
+
+
+def frame_number(header: Dataset, frame: int | None, keyword: str) -> float | None:
+    """A single number of one frame; None where it is absent, empty or no number."""
+    try:
+        return float(frame_value(header, frame, keyword))
+    except (TypeError, ValueError):
+        return None
 
 
 def slices_of(file: str, header: Dataset) -> list[Slice]:
@@ -145,20 +166,20 @@ def members_of(path: Path) -> Iterator[Members]:
         files = (Path(at) / name for at, _, names in os.walk(path) for name in names)
         # a pipe would be waited on for ever, a broken link is nothing
         names = [str(file.relative_to(path)) for file in files if file.is_file()]
-        yield Members(sorted(names), lambda name: _file(path / name))
+        yield Members(path, sorted(names), lambda name: _file(path / name))
     elif zipfile.is_zipfile(path):
         with _archive(path) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-            yield Members(sorted(names), lambda name: _member(archive, name, path))
+            yield Members(path, sorted(names), lambda name: _member(archive, name, path))
     else:
-        yield Members([path.name], lambda name: _file(path))
+        yield Members(path, [path.name], lambda name: _file(path))
 
 
 def headers_of(members: Members) -> Iterator[tuple[str, Dataset]]:
     """The name and the header of every DICOM file; other files and DICOMDIRs are passed over."""
     for name in members.names:
         with members.open(name) as file:
-            header = _header(file, name)
+            header = _header(file, members.place(name))
         if header.get("SOPClassUID") and str(header.SOPClassUID) != DIRECTORY:
             yield name, header
 
@@ -168,25 +189,41 @@ def _header(file: BinaryIO, name: str) -> Dataset:
     first = file.read(132)
     file.seek(0)
     if first[128:] == b"DICM":
-        return read_dataset(file, name, stop_before_pixels=True, specific_tags=TAGS)
+        return read_dataset(file, name, TAGS, pixels=False)
     # old files lack the preamble and begin with a tag of group 2 or 8, little-endian
     if first[:2] not in (b"\x08\0", b"\x02\0") or first[3:4] != b"\0":
         return Dataset()
     try:
-        return read_dataset(file, name, stop_before_pixels=True, specific_tags=TAGS)
+        return read_dataset(file, name, TAGS, pixels=False)
     except UnreadableFile:
         return Dataset()
 
 
-def read_dataset(file: BinaryIO, name: str, **options: Any) -> Dataset:
-    """A DICOM file; what it breaks of the standard is passed over, what cannot be read is an error."""
+def read_dataset(file: BinaryIO, name: str, tags: Sequence[str], *, pixels: bool) -> Dataset:
+    """These tags of a DICOM file, those that can be read; a file that cannot be followed is an error."""
     try:
         # pydicom warns of every value that breaks the standard's small print, to the terminal
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return dcmread(file, force=True, **options)
-    except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, TypeError, NotImplementedError) as error:
+            dataset = dcmread(file, force=True, stop_before_pixels=not pixels, specific_tags=list(tags))
+            _drop_illegible(dataset.file_meta)
+            return _drop_illegible(dataset)
+    except PYDICOM_ERRORS as error:
         raise UnreadableFile(f"{name} is damaged DICOM ({error})", COPY_AGAIN) from error
+
+
+def _drop_illegible(dataset: Dataset) -> Dataset:
+    """Without the values that are not what their type allows, which pydicom finds when it is asked for them."""
+    for tag in list(dataset.keys()):
+        try:
+            element = dataset[tag]
+        except PYDICOM_ERRORS as error:
+            log.warning("%s cannot be read and is passed over: %s", tag, error)
+            del dataset[tag]
+            continue
+        for item in element.value or () if element.VR == "SQ" else ():
+            _drop_illegible(item)
+    return dataset
 
 
 def _groups(header: Dataset, frame: int | None) -> list[Dataset]:
@@ -194,15 +231,6 @@ def _groups(header: Dataset, frame: int | None) -> list[Dataset]:
         return []
     shared = header.get("SharedFunctionalGroupsSequence") or []
     return [header.PerFrameFunctionalGroupsSequence[frame], *shared[:1]]
-
-
-def _legible(header: Dataset, keyword: str) -> Any:
-    """A value, or None where it is absent, empty or not what its type allows (pydicom converts when asked)."""
-    try:
-        return header.get(keyword)
-    except (ValueError, TypeError) as error:
-        log.warning("%s cannot be read: %s", keyword, error)
-        return None
 
 
 def _file(path: Path) -> BinaryIO:

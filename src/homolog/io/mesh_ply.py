@@ -288,8 +288,6 @@ def _property_text(prop: Property) -> str:
 def _vertex_bytes(vertices: np.ndarray, form: str) -> bytes:
     if form != "ascii":
         order = ORDERS[form]
-        return vertices.astype(
-            [(p.name, order + p.type) for p in _stored(vertices)]
-        ).tobytes()
+        return vertices.astype([(p.name, order + p.type) for p in _stored(vertices)]).tobytes()
     columns = [number_texts(vertices[p.name]) for p in _stored(vertices)]
     return "".join(f"{' '.join(row)}\n" for row in zip(*columns, strict=True)).encode()

@@ -19,7 +19,7 @@ from nibabel.spatialimages import HeaderDataError
 from homolog.errors import BadInput, UnreadableFile
 from homolog.io.axes import is_sheared, placed
 from homolog.io.files import stem_of, suffix_of, writing
-from homolog.io.stored import Stored, decompressing, planes, slabs_of
+from homolog.io.stored import COPY_AGAIN, Stored, decompressing, planes, slabs_of
 from homolog.space.grid import Grid
 
 log = logging.getLogger(__name__)
@@ -75,18 +75,31 @@ def _header(path: Path) -> Any:
     for kind, size in ((nibabel.Nifti1Header, 348), (nibabel.Nifti2Header, 540)):
         for endianness in "<>":
             if len(block) >= size and np.frombuffer(block[:4], f"{endianness}i4")[0] == size and looks_like(block):
-                header = kind(block[:size], endianness, check=False)
-                header.check_fix(logger=log, error_level=100)
-                return _refuse_pair(header, path)
+                return _mended(kind(block[:size], endianness, check=False), path)
     raise UnreadableFile(
         f"{path} is not a NIfTI file: it starts with {block[:24]!r}", "check that it was saved as NIfTI"
     )
 
 
-def _refuse_pair(header: Any, path: Path) -> Any:
+def _mended(header: Any, path: Path) -> Any:
+    """The header with nibabel's repairs: a qfac of 0, negative spacing, unknown codes."""
+    try:
+        header.check_fix(logger=_HeaderLog(path), error_level=100)
+    except KeyError as error:
+        raise UnreadableFile(f"{path}: no NIfTI data type has the code {error}", COPY_AGAIN) from error
     if bytes(header["magic"]).startswith((b"ni1", b"ni2")):
         raise UnreadableFile(f"{path} is the header of a .hdr/.img pair", "save the pair as one .nii.gz with nibabel")
     return header
+
+
+class _HeaderLog:
+    """Where nibabel tells its repairs: most are small print, and all lack the file's name."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def log(self, level: int, message: str) -> None:
+        log.debug("%s: %s", self._path, message)
 
 
 @contextmanager
@@ -132,7 +145,7 @@ def _numbers(header: Any, path: Path) -> tuple[np.dtype, float, float]:
     try:
         dtype = header.get_data_dtype()
         slope, inter = header.get_slope_inter()
-    except HeaderDataError as error:
+    except (HeaderDataError, KeyError) as error:
         raise BadInput(f"{path} stores its voxels in a way that cannot be read ({error})") from error
     if dtype.names or dtype.kind not in "iuf":
         what = "colours" if dtype.names else f"{dtype} numbers"
@@ -153,7 +166,11 @@ def _ras_from_voxel(header: Any, path: Path) -> np.ndarray:
 
 
 def _warn_if_apart(sform: np.ndarray, qform: np.ndarray, shape: tuple[int, ...], path: Path) -> None:
-    first, second = Grid(shape, sform), Grid(shape, qform)  # type: ignore[arg-type]
+    try:
+        first, second = Grid(shape, sform), Grid(shape, qform)  # type: ignore[arg-type]
+    except BadInput:
+        # one of them is broken: if it is the sform, the next step says so
+        return
     apart_mm = np.linalg.norm(first.corners(0.0) - second.corners(0.0), axis=1).max()
     cosines = np.clip(np.einsum("xa,xa->a", first.axes, second.axes), -1, 1)
     apart_degrees = np.degrees(np.arccos(cosines)).max()

@@ -51,12 +51,15 @@ def _weights(f, w, d):  # type: ignore[no-untyped-def]
     d[0], d[1], d[2], d[3] = -g * g / 2, -2 * f + 1.5 * f * f, 2 * g - 1.5 * g * g, f * f / 2
 
 
-@njit(nogil=True, cache=True)
-def _evaluate(coefficients, controls, wants_gradient, vectors, gradient):  # type: ignore[no-untyped-def]
+@njit(nogil=True, cache=True, fastmath={"contract", "nsz", "arcp"})
+def _evaluate(coefficients, controls, vectors, gradient):  # type: ignore[no-untyped-def]
+    """Fills vectors (N, 3), and gradient (N, 3, 3) unless it is empty."""
     ni, nj, nk = coefficients.shape[0], coefficients.shape[1], coefficients.shape[2]
+    flat = coefficients.reshape(ni * nj * nk * 3)
+    wants_gradient = len(gradient) > 0
     wi, wj, wk = np.empty(4), np.empty(4), np.empty(4)
     di, dj, dk = np.empty(4), np.empty(4), np.empty(4)
-    ks = np.empty(4, np.int64)
+    ps, qs, ks = np.empty(4, np.int64), np.empty(4, np.int64), np.empty(4, np.int64)
     for n in range(len(controls)):
         # far beyond the lattice all sixty-four neighbours are the same edge: clamping keeps the index an integer
         x = min(max(controls[n, 0], -4.0), ni + 3.0)
@@ -67,29 +70,40 @@ def _evaluate(coefficients, controls, wants_gradient, vectors, gradient):  # typ
         _weights(y - j, wj, dj)
         _weights(z - k, wk, dk)
         for c in range(4):
-            ks[c] = min(max(k + c - 1, 0), nk - 1)
-        for m in range(3):
-            total = 0.0
-            gi, gj, gk = 0.0, 0.0, 0.0
-            for a in range(4):
-                p = min(max(i + a - 1, 0), ni - 1)
-                along_j, slope_j, slope_k = 0.0, 0.0, 0.0
-                for b in range(4):
-                    q = min(max(j + b - 1, 0), nj - 1)
-                    c0, c1 = coefficients[p, q, ks[0], m], coefficients[p, q, ks[1], m]
-                    c2, c3 = coefficients[p, q, ks[2], m], coefficients[p, q, ks[3], m]
-                    line = wk[0] * c0 + wk[1] * c1 + wk[2] * c2 + wk[3] * c3
-                    along_j += wj[b] * line
-                    if wants_gradient:
-                        slope_j += dj[b] * line
-                        slope_k += wj[b] * (dk[0] * c0 + dk[1] * c1 + dk[2] * c2 + dk[3] * c3)
-                total += wi[a] * along_j
-                gi += di[a] * along_j
-                gj += wi[a] * slope_j
-                gk += wi[a] * slope_k
-            vectors[n, m] = total
-            if wants_gradient:
-                gradient[n, m, 0], gradient[n, m, 1], gradient[n, m, 2] = gi, gj, gk
+            ps[c] = min(max(i + c - 1, 0), ni - 1) * nj
+            qs[c] = min(max(j + c - 1, 0), nj - 1)
+            ks[c] = 3 * min(max(k + c - 1, 0), nk - 1)
+        u, v, w = 0.0, 0.0, 0.0
+        for m in range(9 if wants_gradient else 0):
+            gradient[n, m // 3, m % 3] = 0.0
+        for a in range(4):
+            for b in range(4):
+                row = (ps[a] + qs[b]) * nk * 3
+                weight = wi[a] * wj[b]
+                e, f, g = np.uintp(row + ks[0]), np.uintp(row + ks[1]), np.uintp(row + ks[2])
+                h = np.uintp(row + ks[3])
+                one, two = np.uintp(1), np.uintp(2)
+                lu = wk[0] * flat[e] + wk[1] * flat[f] + wk[2] * flat[g] + wk[3] * flat[h]
+                lv = wk[0] * flat[e + one] + wk[1] * flat[f + one] + wk[2] * flat[g + one] + wk[3] * flat[h + one]
+                lw = wk[0] * flat[e + two] + wk[1] * flat[f + two] + wk[2] * flat[g + two] + wk[3] * flat[h + two]
+                u += weight * lu
+                v += weight * lv
+                w += weight * lw
+                if wants_gradient:
+                    along_i, along_j = di[a] * wj[b], wi[a] * dj[b]
+                    su = dk[0] * flat[e] + dk[1] * flat[f] + dk[2] * flat[g] + dk[3] * flat[h]
+                    sv = dk[0] * flat[e + one] + dk[1] * flat[f + one] + dk[2] * flat[g + one] + dk[3] * flat[h + one]
+                    sw = dk[0] * flat[e + two] + dk[1] * flat[f + two] + dk[2] * flat[g + two] + dk[3] * flat[h + two]
+                    gradient[n, 0, 0] += along_i * lu
+                    gradient[n, 0, 1] += along_j * lu
+                    gradient[n, 0, 2] += weight * su
+                    gradient[n, 1, 0] += along_i * lv
+                    gradient[n, 1, 1] += along_j * lv
+                    gradient[n, 1, 2] += weight * sv
+                    gradient[n, 2, 0] += along_i * lw
+                    gradient[n, 2, 1] += along_j * lw
+                    gradient[n, 2, 2] += weight * sw
+        vectors[n, 0], vectors[n, 1], vectors[n, 2] = u, v, w
 
 
 def evaluate(coefficients: np.ndarray, controls: np.ndarray) -> np.ndarray:
@@ -100,14 +114,14 @@ def evaluate(coefficients: np.ndarray, controls: np.ndarray) -> np.ndarray:
     returns       (N, 3) float64 mm
     """
     vectors = np.empty((len(controls), 3))
-    _evaluate(reading(coefficients, np.float64), reading(controls, np.float64), False, vectors, np.empty((0, 3, 3)))
+    _evaluate(reading(coefficients, np.float64), reading(controls, np.float64), vectors, np.empty((0, 3, 3)))
     return vectors
 
 
 def evaluate_gradient(coefficients: np.ndarray, controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The field, and its (N, 3, 3) derivative in mm a lattice step: row the component, column the lattice axis."""
     vectors, gradient = np.empty((len(controls), 3)), np.empty((len(controls), 3, 3))
-    _evaluate(reading(coefficients, np.float64), reading(controls, np.float64), True, vectors, gradient)
+    _evaluate(reading(coefficients, np.float64), reading(controls, np.float64), vectors, gradient)
     return vectors, gradient
 
 

@@ -92,7 +92,7 @@ def _mirror(index: np.ndarray, shape: np.ndarray) -> np.ndarray:
 
 
 def sample_vectors_reference(vectors: np.ndarray, voxels: np.ndarray) -> np.ndarray:
-    """The twin of `sample_vectors`: linear, and the nearest edge value beyond the lattice. (N, 3) float64."""
+    """Vectors at (N, 3) voxels, linear, and the nearest edge value beyond the lattice: what `displace` adds."""
     clamped = np.clip(voxels, 0, np.array(vectors.shape[:3]) - 1)
     channels = [_weighted_reference(vectors[..., c], clamped, 0, _hat) for c in range(3)]
     return np.stack(channels, axis=1)
@@ -106,14 +106,24 @@ def sample_vectors_reference(vectors: np.ndarray, voxels: np.ndarray) -> np.ndar
 def _split(x, n):  # type: ignore[no-untyped-def]
     """A coordinate clamped onto 0..n-1, as lower index, upper index and fraction."""
     x = min(max(x, 0.0), n - 1.0)
-    low = np.uintp(x)
+    # through a signed integer: processors have no instruction for the unsigned one
+    low = np.uintp(np.int64(x))
     high = low + np.uintp(1) if low + 1 < n else low
-    return low, high, np.float32(x - low)
+    return low, high, np.float32(x - np.float64(np.int64(x)))
 
 
 @njit(inline="always", cache=True)
 def _is_inside(x, y, z, ni, nj, nk):  # type: ignore[no-untyped-def]
     return x >= -0.5 and y >= -0.5 and z >= -0.5 and x < ni - 0.5 and y < nj - 0.5 and z < nk - 0.5
+
+
+@njit(inline="always", cache=True)
+def _moved_to(matrix, points, n):  # type: ignore[no-untyped-def]
+    p, q, r = points[n, 0], points[n, 1], points[n, 2]
+    x = matrix[0, 0] * p + matrix[0, 1] * q + matrix[0, 2] * r + matrix[0, 3]
+    y = matrix[1, 0] * p + matrix[1, 1] * q + matrix[1, 2] * r + matrix[1, 3]
+    z = matrix[2, 0] * p + matrix[2, 1] * q + matrix[2, 2] * r + matrix[2, 3]
+    return x, y, z
 
 
 @njit(inline="always", cache=True)
@@ -134,16 +144,16 @@ def _linear_at(flat, ni, nj, nk, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _linear_points(flat, ni, nj, nk, voxels, outside, out):  # type: ignore[no-untyped-def]
+def _linear_points(flat, ni, nj, nk, matrix, points, outside, out):  # type: ignore[no-untyped-def]
     for n in range(len(out)):
-        x, y, z = voxels[n, 0], voxels[n, 1], voxels[n, 2]
+        x, y, z = _moved_to(matrix, points, n)
         out[n] = _linear_at(flat, ni, nj, nk, x, y, z) if _is_inside(x, y, z, ni, nj, nk) else outside
 
 
 @njit(nogil=True, cache=True)
-def _nearest_points(flat, ni, nj, nk, voxels, outside, out):  # type: ignore[no-untyped-def]
+def _nearest_points(flat, ni, nj, nk, matrix, points, outside, out):  # type: ignore[no-untyped-def]
     for n in range(len(out)):
-        x, y, z = voxels[n, 0], voxels[n, 1], voxels[n, 2]
+        x, y, z = _moved_to(matrix, points, n)
         if _is_inside(x, y, z, ni, nj, nk):
             # x + 0.5 >= 0 here, so truncation is the floor
             i, j, k = np.uintp(x + 0.5), np.uintp(y + 0.5), np.uintp(z + 0.5)
@@ -153,11 +163,11 @@ def _nearest_points(flat, ni, nj, nk, voxels, outside, out):  # type: ignore[no-
 
 
 @njit(nogil=True, cache=True)
-def _vote_points(flat, ni, nj, nk, voxels, outside, out):  # type: ignore[no-untyped-def]
+def _vote_points(flat, ni, nj, nk, matrix, points, outside, out):  # type: ignore[no-untyped-def]
     names = np.empty(8, dtype=flat.dtype)
     weights = np.empty(8, dtype=np.float32)
     for n in range(len(out)):
-        x, y, z = voxels[n, 0], voxels[n, 1], voxels[n, 2]
+        x, y, z = _moved_to(matrix, points, n)
         if not _is_inside(x, y, z, ni, nj, nk):
             out[n] = outside
             continue
@@ -204,11 +214,11 @@ def _mirrored(index, n):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _cubic_points(flat, ni, nj, nk, voxels, outside, out):  # type: ignore[no-untyped-def]
+def _cubic_points(flat, ni, nj, nk, matrix, points, outside, out):  # type: ignore[no-untyped-def]
     wi, wj, wk = np.empty(4), np.empty(4), np.empty(4)
     ks = np.empty(4, dtype=np.uintp)
     for n in range(len(out)):
-        x, y, z = voxels[n, 0], voxels[n, 1], voxels[n, 2]
+        x, y, z = _moved_to(matrix, points, n)
         if not _is_inside(x, y, z, ni, nj, nk):
             out[n] = outside
             continue
@@ -230,14 +240,15 @@ def _cubic_points(flat, ni, nj, nk, voxels, outside, out):  # type: ignore[no-un
 
 
 @njit(nogil=True, cache=True)
-def _vectors_points(vectors, voxels, out):  # type: ignore[no-untyped-def]
+def _displace_points(vectors, matrix, points, out):  # type: ignore[no-untyped-def]
     ni, nj, nk = vectors.shape[0], vectors.shape[1], vectors.shape[2]
     flat = vectors.reshape(ni * nj * nk, 3)
     row, plane = np.uintp(nk), np.uintp(nj) * np.uintp(nk)
     for n in range(len(out)):
-        i0, i1, fx = _split(voxels[n, 0], ni)
-        j0, j1, fy = _split(voxels[n, 1], nj)
-        k0, k1, fz = _split(voxels[n, 2], nk)
+        x, y, z = _moved_to(matrix, points, n)
+        i0, i1, fx = _split(x, ni)
+        j0, j1, fy = _split(y, nj)
+        k0, k1, fz = _split(z, nk)
         a, b = i0 * plane + j0 * row, i0 * plane + j1 * row
         c, d = i1 * plane + j0 * row, i1 * plane + j1 * row
         for m in range(3):
@@ -247,7 +258,7 @@ def _vectors_points(vectors, voxels, out):  # type: ignore[no-untyped-def]
             vd = flat[d + k0, m] + fz * (flat[d + k1, m] - flat[d + k0, m])
             low = va + fy * (vb - va)
             high = vc + fy * (vd - vc)
-            out[n, m] = low + fx * (high - low)
+            out[n, m] = points[n, m] + (low + fx * (high - low))
 
 
 @njit(inline="always", cache=True)
@@ -352,35 +363,48 @@ _POINT_KERNELS = {
 
 
 def sample(
-    data: np.ndarray, voxels: np.ndarray, mode: str, outside: float, out: np.ndarray | None = None
+    data: np.ndarray,
+    points: np.ndarray,
+    mode: str,
+    outside: float,
+    voxel_from_point: np.ndarray | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Values at voxel coordinates.
+    """Values at points.
 
-    data     (I, J, K) float32, or integers for "nearest" and "vote"; for "cubic" the spline coefficients
-    voxels   (N, 3) float64, voxel coordinates
-    outside  the value beyond half a voxel from the outermost centres
-    returns  (N,) of data's dtype, written to `out` if given
+    data              (I, J, K) float32, or integers for "nearest" and "vote"; for "cubic" the spline coefficients
+    points            (N, 3) float64
+    outside           the value beyond half a voxel from the outermost centres
+    voxel_from_point  (4, 4), if the points are not voxel coordinates already
+    returns           (N,) of data's dtype, written to `out` if given
     """
     data = reading(data)
-    result = np.empty(len(voxels), dtype=data.dtype) if out is None else out
+    result = np.empty(len(points), dtype=data.dtype) if out is None else out
+    matrix = reading(np.eye(4) if voxel_from_point is None else voxel_from_point, np.float64)
     kernel = _POINT_KERNELS[mode]
     ni, nj, nk = data.shape
-    kernel(data.ravel(), ni, nj, nk, reading(voxels, np.float64), data.dtype.type(outside), result)
+    kernel(data.ravel(), ni, nj, nk, matrix, reading(points, np.float64), data.dtype.type(outside), result)
     return result
 
 
-def sample_vectors(vectors: np.ndarray, voxels: np.ndarray) -> np.ndarray:
-    """Vectors of a (I, J, K, 3) float32 field at (N, 3) float64 voxel coordinates, as (N, 3) float64.
+def displace(vectors: np.ndarray, voxel_from_world: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points moved by a displacement field.
 
-    Beyond the lattice the nearest edge value: a displacement that dropped to zero there would tear the patient.
+    Beyond the lattice by its nearest edge value: a displacement that dropped to zero there would tear the patient.
+
+    vectors           (I, J, K, 3) float32 mm
+    voxel_from_world  (4, 4) of the field's lattice
+    points            (N, 3) float64 mm
+    returns           (N, 3) float64 mm
     """
-    out = np.empty((len(voxels), 3))
-    _vectors_points(reading(vectors, np.float32), reading(voxels, np.float64), out)
+    out = np.empty((len(points), 3))
+    matrix = reading(voxel_from_world, np.float64)
+    _displace_points(reading(vectors, np.float32), matrix, reading(points, np.float64), out)
     return out
 
 
 def sample_vectors_and_slopes(vectors: np.ndarray, voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`sample_vectors`, and the (N, 3, 3) derivative of the trilinear piece each point is on: row the component,
+    """A field at (N, 3) voxels, and the (N, 3, 3) derivative of the trilinear piece each point is on: row the component,
     column the lattice axis, per voxel; zero across a face of the lattice beyond which the field is constant.
     """
     out, slopes = np.empty((len(voxels), 3)), np.empty((len(voxels), 3, 3))
@@ -447,7 +471,7 @@ def sample_torch(data: torch.Tensor, voxels: torch.Tensor, mode: str, outside: f
 
 
 def sample_vectors_torch(vectors: torch.Tensor, voxels: torch.Tensor) -> torch.Tensor:
-    """`sample_vectors` on torch tensors: (I, J, K, 3) and (N, 3) give (N, 3) of the coordinates' dtype."""
+    """A field at voxels, on torch tensors: (I, J, K, 3) and (N, 3) give (N, 3) of the coordinates' dtype."""
     return _grid_sample(vectors.movedim(3, 0), voxels).T.to(voxels.dtype)
 
 

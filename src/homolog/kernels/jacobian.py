@@ -7,6 +7,7 @@ J = I + (du/dvoxel) W^-1, so det J = det(W + du/dvoxel) / det W: no axis need be
 from __future__ import annotations
 
 from itertools import product
+from math import nan
 
 import numpy as np
 from numba import njit
@@ -75,13 +76,13 @@ def inside_learn2reg_border(values: np.ndarray) -> np.ndarray:
 def log_spread(determinants: np.ndarray) -> float:
     """SDlogJ: the standard deviation of log det over the determinants above zero; NaN where there are none."""
     positive = determinants[determinants > 0]
-    return float(np.std(np.log(positive), dtype=np.float64)) if positive.size else float("nan")
+    return float(np.std(np.log(positive), dtype=np.float64)) if positive.size else nan
 
 
 def log_spread_learn2reg(determinants: np.ndarray) -> float:
     """SDlogJ as Learn2Reg publishes it, of determinants inside its border; NaN where there are none."""
     if not determinants.size:
-        return float("nan")
+        return nan
     return float(np.std(np.log(np.clip(determinants + L2R_OFFSET, *L2R_LIMITS)), dtype=np.float64))
 
 
@@ -159,7 +160,7 @@ def _neighbours(n, count):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _subtract_along_row(flat, start, first, count, nk, d):  # type: ignore[no-untyped-def]
-    """d[3 k + c] = u[first + k] - u[first + k - 1] for the run and one voxel past it; borders repeat their neighbour."""
+    """d[3 k + c] = u[first + k] - u[first + k - 1] for the run and one voxel past it; borders repeat the next."""
     at = 4 * VALUES
     low = 1 if first == 0 else 0
     high = count if first + count == nk else count + 1

@@ -6,8 +6,10 @@ outside one. Two choices are left open by that description, and both are made so
 those of the `surface-distance` package, which Learn2Reg scores with:
 
 - on a face whose diagonal corners are alike, the corners in the minority among the eight are cut off one by one;
-- a polygon that is not flat is cut into the triangles with the largest total area in the unit cube; where several
-  cuts are equally large (they differ on slanted axes only) their mean is taken, so no axis is preferred.
+- a polygon that is not flat is cut into the triangles with the largest total area in the unit cube.
+
+Where there is no minority, or several cuts are equally large, the readings differ on slanted axes only; there their
+mean is taken, so that no axis is preferred and a body has the surface of the hole it leaves.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ Edge = frozenset[Corner]
 Triangle = tuple[int, int, int]
 
 # Bit n of a neighbourhood's code is CORNERS[n]: the voxel before (0) or after (1) the surfel along i, j, k.
-CORNERS: tuple[Corner, ...] = tuple(product((0, 1), repeat=3))  # type: ignore[assignment]
+CORNERS: tuple[Corner, ...] = tuple((i, j, k) for i, j, k in product((0, 1), repeat=3))
 
 # The corners of a square, in the order round it.
 RING = ((0, 0), (1, 0), (1, 1), (0, 1))
@@ -53,18 +55,23 @@ def _pieces() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All triangles of all codes in the unit cube: their code (T,), their weight (T,), their area vector (T, 3)."""
     codes, weights, normals = [], [], []
     for code in range(256):
-        for polygon in _polygons(code):
-            cuts = _largest_cuts(polygon)
+        minorities = _minorities(code)
+        for cuts in (_largest_cuts(polygon) for minority in minorities for polygon in _polygons(minority)):
             normals.append(cuts.reshape(-1, 3))
             codes.append(np.full(len(normals[-1]), code))
-            weights.append(np.full(len(normals[-1]), 1 / len(cuts)))
+            weights.append(np.full(len(normals[-1]), 1 / (len(cuts) * len(minorities))))
     return np.concatenate(codes), np.concatenate(weights), np.concatenate(normals)
 
 
-def _polygons(code: int) -> list[np.ndarray]:
-    """The closed polygons (n, 3) that part the inside corners of a unit cube from the outside ones."""
+def _minorities(code: int) -> list[set[Corner]]:
+    """The inside corners or the outside ones, whichever are fewer; both where they are four."""
     inside = {corner for n, corner in enumerate(CORNERS) if code >> n & 1}
-    minority = inside if len(inside) <= 4 else set(CORNERS) - inside
+    outside = set(CORNERS) - inside
+    return [side for side in (inside, outside) if len(side) <= 4]
+
+
+def _polygons(minority: set[Corner]) -> list[np.ndarray]:
+    """The closed polygons (n, 3) that part these corners of a unit cube from the others."""
     return list(_traced([segment for face in _faces() for segment in _segments(face, minority)]))
 
 
@@ -166,4 +173,6 @@ def weighted_percentile(values: np.ndarray, weights: np.ndarray, percent: float)
     """The smallest of the values (N,) up to which at least `percent` of the weight (N,) lies."""
     order = np.argsort(values)
     share = np.cumsum(weights[order]) / weights.sum()
-    return float(values[order][min(np.searchsorted(share, percent / 100), len(values) - 1)])
+    # the sum of all shares can end a rounding error below one
+    place = min(int(np.searchsorted(share, percent / 100)), len(values) - 1)
+    return float(values[order][place])

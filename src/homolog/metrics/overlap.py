@@ -6,8 +6,9 @@ map holds. A label absent from either map scores NaN, as in Learn2Reg (average w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -36,7 +37,7 @@ class Counts:
     def dice(self) -> float:
         """Twice the shared voxels over the sum of both; NaN where the label is absent from either."""
         present = self.fixed and self.warped
-        return 2 * self.shared / (self.fixed + self.warped) if present else float("nan")
+        return 2 * self.shared / (self.fixed + self.warped) if present else nan
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,8 @@ def counts(fixed_labels: Volume, warped_labels: Volume, labels: Sequence[int] | 
     """Label -> its voxels in either map and in both."""
     chosen, fixed, warped = _prepared(fixed_labels, warped_labels, labels)
     totals = np.zeros((3, len(chosen) + 1), np.int64)
-    step = max(1, SLAB // max(1, fixed[0].size))
-    for start in range(0, len(fixed), step):
-        ours, theirs = fixed[start : start + step].ravel(), warped[start : start + step].ravel()
+    for planes in _slabs(fixed):
+        ours, theirs = fixed[planes].ravel(), warped[planes].ravel()
         for row, values in enumerate((ours, theirs, ours[ours == theirs])):
             totals[row] += np.bincount(values, minlength=len(chosen) + 1)
     return {label: Counts(*totals[:, n + 1].tolist()) for n, label in enumerate(chosen)}
@@ -88,7 +88,7 @@ def hausdorff95_mm(
 ) -> dict[int, float]:
     """Label -> the robust Hausdorff distance: the larger of both directions' 95th percentiles by surface area, mm."""
     gaps = surface_gaps(fixed_labels, warped_labels, labels)
-    return {label: gap.hausdorff95 if gap else float("nan") for label, gap in gaps.items()}
+    return {label: gap.hausdorff95 if gap else nan for label, gap in gaps.items()}
 
 
 def hausdorff95_vox(
@@ -96,7 +96,7 @@ def hausdorff95_vox(
 ) -> dict[int, float]:
     """Label -> the same on voxels taken for unit cubes, whatever their shape: Learn2Reg's figure."""
     gaps = surface_gaps(fixed_labels, warped_labels, labels, linear=np.eye(3))
-    return {label: gap.hausdorff95 if gap else float("nan") for label, gap in gaps.items()}
+    return {label: gap.hausdorff95 if gap else nan for label, gap in gaps.items()}
 
 
 def mean_surface_mm(
@@ -104,7 +104,7 @@ def mean_surface_mm(
 ) -> dict[int, float]:
     """Label -> the mean distance between the surfaces, over the area of both together, mm."""
     gaps = surface_gaps(fixed_labels, warped_labels, labels)
-    return {label: gap.mean if gap else float("nan") for label, gap in gaps.items()}
+    return {label: gap.mean if gap else nan for label, gap in gaps.items()}
 
 
 def surface_gaps(
@@ -152,7 +152,7 @@ def _prepared(
     """The labels to look at, and both maps renumbered: label n of the list is n + 1, all the rest 0."""
     require_same_grid(fixed_labels, warped_labels)
     fixed, warped = _integers(fixed_labels), _integers(warped_labels)
-    chosen = _present(fixed, warped) if labels is None else [int(label) for label in labels]
+    chosen = _present(fixed, warped) if labels is None else list(dict.fromkeys(map(int, labels)))
     return chosen, _renumbered(fixed, chosen), _renumbered(warped, chosen)
 
 
@@ -163,3 +163,50 @@ def _integers(volume: Volume) -> np.ndarray:
             "read it with read_labels(path), or --labels",
         )
     return volume.numpy()
+
+
+def _present(fixed: np.ndarray, warped: np.ndarray) -> list[int]:
+    """Every label but 0 in either map, in order."""
+    found: set[int] = set()
+    for data in (fixed, warped):
+        for planes in _slabs(data):
+            found.update(_values(data[planes]))
+    return sorted(found - {0})
+
+
+def _values(data: np.ndarray) -> list[int]:
+    if _in_table(data):
+        # fifty times faster than sorting the voxels
+        return np.flatnonzero(np.bincount(data.ravel())).tolist()
+    return np.unique(data).tolist()
+
+
+def _renumbered(data: np.ndarray, chosen: list[int]) -> np.ndarray:
+    numbers = np.empty(data.shape, np.uint16)
+    for planes in _slabs(data):
+        numbers[planes] = _numbers(data[planes], chosen)
+    return numbers
+
+
+def _numbers(data: np.ndarray, chosen: list[int]) -> np.ndarray:
+    """1 + the position of each voxel's label in the list, 0 if it is not there."""
+    if _in_table(data):
+        table = np.zeros(MOST_LABELS, np.uint16)
+        for n, label in enumerate(chosen):
+            if 0 <= label < MOST_LABELS:
+                table[label] = n + 1
+        return table[data]
+    numbers = np.zeros(data.shape, np.uint16)
+    for n, label in enumerate(chosen):
+        numbers[data == label] = n + 1
+    return numbers
+
+
+def _in_table(data: np.ndarray) -> bool:
+    return int(data.min()) >= 0 and int(data.max()) < MOST_LABELS
+
+
+def _slabs(data: np.ndarray) -> Iterator[slice]:
+    """Ranges of planes, about SLAB voxels each."""
+    step = max(1, SLAB // data[0].size)
+    return (slice(start, start + step) for start in range(0, len(data), step))

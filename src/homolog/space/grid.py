@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 from homolog.errors import BadInput
+from homolog.kernels import points as positions
 
 # A matrix this near to singular cannot be inverted to a micrometre: 1e-9 of the product of the voxel's sides.
 SINGULAR = 1e-9
@@ -105,9 +106,7 @@ class Grid:
 
     def points(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """(n, 3) float64, LPS mm: the voxel centres of the planes start <= i < stop, k running fastest."""
-        planes = np.arange(start, self.shape[0] if stop is None else stop)
-        i, j, k = np.meshgrid(planes, np.arange(self.shape[1]), np.arange(self.shape[2]), indexing="ij")
-        return self.world(np.stack((i, j, k), axis=-1).reshape(-1, 3))
+        return positions.lattice(self.world_from_voxel, self.shape, start, self.shape[0] if stop is None else stop)
 
     def corners(self, margin_vox: float = 0.5) -> np.ndarray:
         """(8, 3) float64, LPS mm: the corners of the box of voxels; the default margin is the voxels' own edges."""

@@ -139,7 +139,7 @@ def _warp_numpy(moving: Volume, transform: Transform, grid: Grid, mode: str, out
     def planes(start: int, stop: int) -> None:
         for low, high in slabs(grid, start, stop):
             points = transform._apply_numpy(grid.points(low, high))
-            interpolate.sample(data, moving.grid.voxel(points), mode, outside, out[low:high].reshape(-1))
+            interpolate.sample(data, points, mode, outside, voxel_from_world, out[low:high].reshape(-1))
 
     over_planes(planes, grid.shape[0])
     return out

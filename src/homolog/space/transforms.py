@@ -14,6 +14,7 @@ import numpy as np
 
 from homolog.errors import BadInput, SpaceMismatch
 from homolog.kernels import bspline, interpolate
+from homolog.kernels import points as positions
 from homolog.kernels.threads import over_planes
 from homolog.space.grid import SINGULAR, Grid
 
@@ -121,7 +122,7 @@ class Affine(Transform):
         return Affine(np.linalg.inv(self.matrix), self.moving, self.fixed)
 
     def _apply_numpy(self, points: np.ndarray) -> np.ndarray:
-        return points @ self.matrix[:3, :3].T + self.matrix[:3, 3]
+        return positions.moved(self.matrix, points)
 
     def _apply_torch(self, points: Any) -> Any:
         matrix = points.new_tensor(self.matrix)
@@ -154,7 +155,7 @@ class Displacement(Transform):
         return np.eye(3) + slopes @ voxel_from_world
 
     def _apply_numpy(self, points: np.ndarray) -> np.ndarray:
-        return points + interpolate.sample_vectors(_numpy(self.vectors), self.grid.voxel(points))
+        return interpolate.displace(_numpy(self.vectors), self.grid.voxel_from_world, points)
 
     def _apply_torch(self, points: Any) -> Any:
         vectors = _tensor_like(self.vectors, points.device)
@@ -189,7 +190,8 @@ class BSpline(Transform):
         return np.eye(3) + slopes @ self.grid.voxel_from_world[:3, :3]
 
     def _apply_numpy(self, points: np.ndarray) -> np.ndarray:
-        return points + bspline.evaluate(_numpy(self.coefficients), self.grid.voxel(points))
+        controls = positions.moved(self.grid.voxel_from_world, points)
+        return points + bspline.evaluate(_numpy(self.coefficients), controls)
 
     def _apply_torch(self, points: Any) -> Any:
         coefficients = _tensor_like(self.coefficients, points.device)

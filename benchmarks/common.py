@@ -1,0 +1,119 @@
+"""What every benchmark shares: arguments, clocks, and the file its numbers go to.
+
+A benchmark is a folder with a run.py, the rivals' numbers in paper.toml where there are any, and ours in ours.toml.
+Run one with `python benchmarks/speed/warping/run.py`, all with `make bench DATA=DIR GOLDEN=DIR`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+def arguments(description: str | None, *needs: str) -> argparse.Namespace:
+    """--data and --golden; ends the run without touching its figures if one that it needs is missing."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, help="folder of real scans (chest-a, abdomen-pelvis, ...)")
+    parser.add_argument("--golden", type=Path, help="folder of rival programs' outputs (deeds, frog, ...)")
+    given = parser.parse_args()
+    missing = [name for name in needs if getattr(given, name) is None]
+    if missing:
+        print(f"left out, its figures stay as committed: needs --{' --'.join(missing)}", file=sys.stderr)
+        sys.exit(0)
+    return given
+
+
+def user_seconds(work: Callable[[], Any], runs: int = 5) -> float:
+    """The smallest user CPU time of several calls, all threads together; one call first to warm caches."""
+    work()
+    return min(_user_seconds_once(work) for _ in range(runs))
+
+
+def yardstick(runs: int = 3) -> float:
+    """User seconds of scipy's gaussian_filter(256^3 float32, sigma=2): the unit in which machines can be compared."""
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
+    volume = np.random.default_rng(0).normal(size=(256, 256, 256)).astype(np.float32)
+    return user_seconds(lambda: gaussian_filter(volume, 2), runs)
+
+
+def in_child(code: str, *argv: str) -> tuple[str, float, float]:
+    """Runs Python code in a process of its own: what it printed, its user seconds, its peak memory in MB."""
+    measured = (
+        "import resource, subprocess, sys\n"
+        "done = subprocess.run([sys.executable, '-c', *sys.argv[1:]], capture_output=True, text=True)\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(done.returncode, used.ru_utime, used.ru_maxrss / 1024)\n"
+        "print(done.stdout + (done.stderr if done.returncode else ''), end='')"
+    )
+    told = subprocess.run([sys.executable, "-c", measured, code, *argv], capture_output=True, text=True, check=True)
+    first, _, rest = told.stdout.partition("\n")
+    code_, user, peak = first.split()
+    if code_ != "0":
+        raise RuntimeError(rest)
+    return rest, float(user), float(peak)
+
+
+def write_ours(folder: Path, figures: dict[str, Any]) -> None:
+    """ours.toml beside the run: date, commit and machine, then the figures, tables of tables."""
+    head = {
+        "date": datetime.date.today().isoformat(),
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _git("status", "--porcelain") else ""),
+        "machine": f"{_processor()}, {platform.system()}, Python {platform.python_version()}",
+    }
+    path = folder / "ours.toml"
+    path.write_text("\n".join(_toml({**head, **figures})) + "\n")
+    print(path.read_text())
+
+
+def _user_seconds_once(work: Callable[[], Any]) -> float:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    work()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
+
+
+def _toml(table: dict[str, Any], prefix: str = "") -> list[str]:
+    lines = [f"{_key(key)} = {_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            name = f"{prefix}{_key(key)}"
+            lines += ["", f"[{name}]", *_toml(value, f"{name}.")]
+    return lines
+
+
+def _key(key: Any) -> str:
+    text = str(key)
+    plain = text.replace("_", "").replace("-", "").isalnum() and text.isascii()
+    return text if plain else f'"{text}"'
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(v) for v in value)}]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{float(value):.4g}" if isinstance(value, float) or hasattr(value, "dtype") else str(value)
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

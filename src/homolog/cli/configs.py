@@ -1,0 +1,134 @@
+"""The flags of the commands, each written once: name, type, default, and below it the help with its unit.
+
+Only the standard library is imported here, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every command takes."""
+
+    threads: int | None = None
+    """Threads to compute with; else what OMP_NUM_THREADS, SLURM_CPUS_PER_TASK and the machine's limits allow."""
+    debug: bool = False
+    """Show where an internal error happened (or set HOMOLOG_DEBUG)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What the file of a map may leave unsaid."""
+
+    like: Path | None = None
+    """An image, of which only the grid counts: the one to fill or to measure on, else the fixed one of the map."""
+    moving_like: Path | None = None
+    """An image on the moving grid, for formats that count in its voxels and for the way from fixed to moving."""
+    matrix: Path | None = None
+    """The affine matrix that belongs to a displacement file of deeds."""
+    format: str | None = None
+    """What wrote the map, where its ending does not tell: itk, ants, learn2reg, deeds, greedy, ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Apply:
+    """How inputs are brought to the other patient."""
+
+    from_: Literal["fixed", "moving"] | None = None
+    """Whose inputs these are; needed where no record beside the map knows them."""
+    labels: bool = False
+    """The images are label maps: their values are kept, never blended."""
+    interpolation: Literal["linear", "cubic", "nearest", "smooth"] | None = None
+    """Default linear; for labels nearest, or smooth: the label whose blurred shape is strongest."""
+    outside: float | None = None
+    """The value where the input does not reach; default 0 for labels, -1000 for a CT, else the image's minimum."""
+    points_space: Literal["LPS", "RAS", "voxel"] | None = None
+    """The frame of point and mesh files that do not say theirs; it overrules those that do."""
+    spacing: float | None = None
+    """The size of the output's voxels in mm, over the same box; default those of the grid."""
+    json: bool = False
+    """Say what was written, and how, as one JSON object on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    json: bool = False
+    """All that is known, as one JSON object on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invert:
+    mask: Path | None = None
+    """Where to write a label map of the places that have no inverse (1) beside those that have (0)."""
+    json: bool = False
+    """The measured error, in mm, as one JSON object on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compose:
+    spaces: tuple[str, ...] = ()
+    """Names for the spaces that N maps join, N + 1 of them, target first: C B A for maps C from B and B from A."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jacobian:
+    mask: Path | None = None
+    """A label map on the same grid; only where it is not 0 are voxels counted."""
+    json: bool = False
+    """The figures as one JSON object on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """What to hold against what."""
+
+    transform: Path | None = None
+    """The map from fixed to moving points."""
+    inverse: Path | None = None
+    """The map back, whose consistency with the first is measured in mm."""
+    fixed_labels: Path | None = None
+    """Labels of the fixed image."""
+    moving_labels: Path | None = None
+    """Labels of the moving image, brought to the fixed grid with the map (nearest) before they are compared."""
+    warped_labels: Path | None = None
+    """Labels that are on the fixed grid already."""
+    fixed_points: Path | None = None
+    """Landmarks of the fixed image."""
+    moving_points: Path | None = None
+    """Their counterparts in the moving image; names pair them, or rows where there are no names."""
+    points_space: Literal["LPS", "RAS", "voxel"] | None = None
+    """The frame of point files that do not say theirs; it overrules those that do."""
+    json: bool = False
+    """The figures as one JSON object on stdout, instead of a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """What to change on the way."""
+
+    labels: bool = False
+    """The input is a label map."""
+    dtype: Literal["float32", "int16", "uint16", "uint8", "int8", "int32", "uint32"] | None = None
+    """The numbers' type in the output; integers round. Default float32, and what holds them for labels."""
+    rescale: tuple[float, float] | None = None
+    """SLOPE INTERCEPT: values become SLOPE * value + INTERCEPT, as 1 -1024 makes HU of a CT that was never rescaled."""
+    replace_nan: float | None = None
+    """The value to put where the input is NaN or infinite."""
+    spacing: float | None = None
+    """The size of the output's voxels in mm, over the same box."""
+    series: str | None = None
+    """Of a DICOM folder with several series: the SeriesInstanceUID, or the end of one."""
+    points_space: Literal["LPS", "RAS", "voxel"] | None = None
+    """The frame of a point or mesh file that does not say its own."""
+    like: Path | None = None
+    """The image whose voxels a point file counts in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    json: bool = False
+    """All of it as one JSON object on stdout."""

@@ -1,0 +1,38 @@
+"""`homolog doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from homolog.cli import terminal
+from homolog.cli.configs import Common, Doctor
+from homolog.cli.options import FLAGS, CommonFlags
+from homolog.errors import BadInput
+
+Files = Annotated[Path, Parameter(help="Files to say of what they are.")]
+
+
+def doctor(
+    *files: Files,
+    config: Annotated[Doctor, FLAGS] = Doctor(),
+    common: CommonFlags = Common(),
+) -> None:
+    """Says what homolog finds here: versions, devices, threads, memory, caches; and what files are.
+
+    Paste what it prints into a report of a problem. It names no patient: of files, only what is asked for is shown.
+    """
+    from homolog.cli import machine
+
+    facts = machine.facts()
+    found = {str(path): machine.what_is(path) for path in files}
+    if config.json:
+        terminal.result_json({**facts, "files": found} if files else facts)
+    else:
+        for name, value in {**facts, **found}.items():
+            terminal.result(f"{name:12} {machine.as_text(value)}")
+    broken = [name for name, what in found.items() if what["kind"] == "unreadable"]
+    if broken:
+        raise BadInput(f"{len(broken)} of {len(files)} files cannot be read: {', '.join(broken)}", found[broken[0]]["hint"])

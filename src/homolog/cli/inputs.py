@@ -1,0 +1,77 @@
+"""What a file holds, by its name; and where what is made of it goes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+from homolog.cli.resources import require_folder, require_room
+from homolog.errors import BadInput
+from homolog.io.files import stem_of, suffix_of
+
+Kind = Literal["volume", "points", "mesh"]
+
+POINTS = (".mrk.json", ".json", ".fcsv", ".csv", ".tsv", ".txt", ".pts")
+MESHES = (".ply", ".stl", ".obj", ".vtk", ".vtp", ".vtu", ".gii")
+# What can be read can mostly be written too; the rest is written as its nearest kin.
+WRITTEN_AS = {".nhdr": ".nrrd", ".json": ".mrk.json", ".tsv": ".csv", ".pts": ".csv"}
+WRITTEN = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mrk.json", ".fcsv", ".csv", ".txt", *MESHES[:4])
+
+
+def kind_of(path: Path) -> Kind:
+    """By the ending; everything that is neither points nor a mesh is left to the volumes' reader, which looks inside."""
+    suffix = suffix_of(path)
+    if path.is_dir() or suffix not in (*POINTS, *MESHES):
+        return "volume"
+    return "points" if suffix in POINTS else "mesh"
+
+
+def refuse_strangers(config: Any, kind: Kind, meant: tuple[str, ...], path: Path) -> None:
+    """Flags that mean nothing for this kind of file were meant for another file: better said than passed over."""
+    for field in fields(config):
+        if field.name not in meant and getattr(config, field.name) != field.default:
+            flag = "--" + field.name.strip("_").replace("_", "-")
+            what = {"volume": "a volume", "points": "a list of points", "mesh": "a mesh"}[kind]
+            raise BadInput(f"{flag} does not fit {path}, which is {what}", f"leave {flag} out, or give it another file")
+
+
+def output_names(inputs: tuple[Path, ...], output: Path | None, ending: str) -> list[Path]:
+    """One name to write to for each input, all of which could be made.
+
+    output  a file for one input, a folder for several (names kept); else `<input>_<ending>` beside each input
+    """
+    if output is None:
+        names = [path.with_name(f"{stem_of(path)}_{ending}{_written(path)}") for path in inputs]
+    elif len(inputs) == 1 and not _is_folder(output):
+        names = [output]
+    else:
+        names = [output / f"{stem_of(path)}{_written(path)}" for path in inputs]
+    _require_apart(inputs, names)
+    for name in names:
+        # a folder still to be made has nothing in the way
+        require_room(name) if name.parent.is_dir() else require_folder(name.parent)
+    return names
+
+
+def _written(path: Path) -> str:
+    """The ending of what is written for a file or a folder of slices."""
+    suffix = "" if path.is_dir() else suffix_of(path)
+    suffix = WRITTEN_AS.get(suffix, suffix)
+    return suffix if suffix in WRITTEN else ".nii.gz"
+
+
+def _is_folder(output: Path) -> bool:
+    return output.is_dir() or str(output).endswith(("/", os.sep)) or not suffix_of(output)
+
+
+def _require_apart(inputs: tuple[Path, ...], names: list[Path]) -> None:
+    """No output takes the place of an input, or of another output."""
+    taken = {path.absolute(): path for path in inputs}
+    for path, name in zip(inputs, names):
+        if name.absolute() in taken:
+            other = taken[name.absolute()]
+            message = f"{path} would be written over {other}" if other != path else f"{path} would be written over"
+            raise BadInput(message, "-o ANOTHER_FOLDER")
+        taken[name.absolute()] = path

@@ -1,0 +1,152 @@
+"""What the user sees: results on stdout, everything else on stderr; colours and bars only where a person looks."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from homolog.errors import HomologError
+
+COLOURS = {"error:": "31", "warning:": "33", "hint:": "36"}
+# How often a log file without a person in front of it is told how far a long step is.
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def result(text: object) -> None:
+    """A line on stdout: what a script would want to read."""
+    print(text, file=sys.stdout, flush=True)
+
+
+def result_json(facts: dict[str, Any]) -> None:
+    """One JSON object on stdout."""
+    result(as_json(facts))
+
+
+def as_json(facts: dict[str, Any]) -> str:
+    """JSON that every reader takes: NaN and infinities, which it has no words for, become null."""
+    return json.dumps(_plain(facts), indent=2, allow_nan=False)
+
+
+def note(text: object) -> None:
+    """A line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def show_error(error: HomologError, hint: str) -> None:
+    """Two lines: what is wrong, and what to do, which is `hint` where the error does not say."""
+    _marked("error:", error.message)
+    _marked("hint:", error.hint or hint, pad=" ")
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+    """A table on stdout: drawn on a terminal, columns of plain text elsewhere."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    if not is_terminal(sys.stdout):
+        widths = [max(len(row[n]) for row in [list(columns), *cells]) for n in range(len(columns))]
+        lines = [[column.ljust(width) for column, width in zip(columns, widths)]]
+        lines += [[row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))] for row in cells]
+        result("\n".join(["  ".join(line).rstrip() for line in lines]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for n, column in enumerate(columns):
+        table.add_column(column, justify="left" if n == 0 else "right")
+    for row in cells:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks at it, who can be shown colours and moving bars."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+class Progress:
+    """How far a long step is: a bar on a terminal, elsewhere a line every ten seconds.
+
+    `on_step(stage, fraction)` is the callback that methods take; a third number (their energy) is let pass.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        if is_terminal(sys.stderr):
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def on_step(self, stage: str, fraction: float, energy: float | None = None) -> None:
+        if self._bar is not None:
+            if stage not in self._tasks:
+                self._tasks[stage] = self._bar.add_task(stage, total=1.0)
+            self._bar.update(self._tasks[stage], completed=fraction)
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            note(f"{stage}: {100 * fraction:.0f} %")
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Within the block, what libraries warn of or log as a warning is a `warning:` line on stderr."""
+    handler = _Lines(logging.WARNING)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: _marked("warning:", str(message))
+            yield
+    finally:
+        root.removeHandler(handler)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        # nibabel writes its own lines to stderr
+        if not record.name.startswith("nibabel"):
+            _marked("warning:", record.getMessage())
+
+
+def _marked(mark: str, text: str, pad: str = "") -> None:
+    if mark in COLOURS and is_terminal(sys.stderr) and not os.environ.get("NO_COLOR"):
+        mark = f"\x1b[{COLOURS[mark]}m{mark}\x1b[0m"
+    note(f"{mark}{pad} {text}")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """The same without NaN, infinities and NumPy's own numbers."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return value if isinstance(value, (int, str, bool, type(None))) else str(value)
