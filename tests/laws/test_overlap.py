@@ -152,7 +152,9 @@ def test_by_default_every_label_of_either_map_is_looked_at_but_zero():
 
 @pytest.mark.parametrize(("dtype", "shift"), [(np.int32, -20), (np.int64, 10**9), (np.uint16, 60_000), (np.uint8, 0)])
 def test_what_numbers_the_labels_have_does_not_matter(dtype, shift):
-    renamed = [v.with_data(np.where(v.data > 0, v.data.astype(np.int64) + shift, 0).astype(dtype)) for v in (FIXED, WARPED)]
+    renamed = [
+        v.with_data(np.where(v.data > 0, v.data.astype(np.int64) + shift, 0).astype(dtype)) for v in (FIXED, WARPED)
+    ]
     for scores in (overlap.dice, overlap.hausdorff95_mm):
         assert scores(*renamed) == {label + shift: value for label, value in scores(FIXED, WARPED).items()}
 

@@ -31,34 +31,38 @@ def apply(
     reading: Annotated[Reading, FLAGS] = Reading(),
     common: CommonFlags = Common(),
 ) -> None:
-    """Brings images, labels, points and meshes to the other patient, along a map or against it.
+    """Brings images, labels, points and meshes to the other patient.
 
-    A map carries a point of the fixed patient to the moving patient. An image goes the other way round: each voxel of
-    the fixed grid looks up where the map carries it to, so the same map brings the MOVING image to the FIXED grid.
+    A map carries a point of the fixed patient to the moving patient. An image
+    goes the other way round: each voxel of the fixed grid looks up where the map
+    carries it to, so the same map brings the MOVING image to the FIXED grid.
 
-    What an input belongs to decides the rest, and nothing else does:
+    What an input belongs to decides all the rest:
 
-      an image of the moving patient    looked up through the map, lands on the fixed grid
-      an image of the fixed patient     through the inverse, which is solved, lands on the moving grid
-      points of the fixed patient       carried by the map, land in the moving patient
-      points of the moving patient      carried back, solved at each point, land in the fixed patient
+      image of moving    looked up through the map, lands on the fixed grid
+      image of fixed     through the inverse (solved), lands on the moving grid
+      points of fixed    carried by the map, land in the moving patient
+      points of moving   carried back (solved at each), land in the fixed patient
 
-    The record beside the map (t.h5.json) knows both images. For what it does not know, say --from fixed or
-    --from moving: that is never guessed.
+    The record beside the map (t.h5.json) knows both images. For whatever it does
+    not know, say --from fixed or --from moving: that is never guessed.
 
       homolog apply t.h5 moving.nii.gz -o moved.nii.gz
-      homolog apply t.h5 moving_labels.nii.gz --labels --from moving -o labels_on_fixed.nii.gz
-      homolog apply t.h5 landmarks.mrk.json --from fixed -o landmarks_in_moving.mrk.json
-      homolog apply identity labels.nii.gz --labels --like ct.nii.gz -o labels_on_ct.nii.gz
+      homolog apply t.h5 organs.nii.gz --labels --from moving -o organs_moved.nii.gz
+      homolog apply t.h5 landmarks.mrk.json --from fixed -o landmarks_moved.mrk.json
+      homolog apply identity organs.nii.gz --labels --like ct.nii.gz -o out.nii.gz
     """
     from homolog.cli import carrying
 
     steps = carrying.planned(transform, inputs, output, config, reading)
+    written = []
     with terminal.Progress() as progress:
         for number, step in enumerate(steps):
             progress.on_step("apply", number / len(steps))
-            terminal.note(step.carry())
+            carried = carrying.carried(step)
+            terminal.note(carried.sentence)
+            written.append(carried.facts)
             if not config.json:
                 terminal.result(step.target)
     if config.json:
-        terminal.result_json({"written": [step.facts() for step in steps]})
+        terminal.result_json({"written": written})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from homolog.space.grid import Grid
 from homolog.space.inversion import invert
 from homolog.space.keypoints import Keypoints
 from homolog.space.sampling import carry, resample, warp
-from homolog.space.transforms import Affine
+from homolog.space.transforms import Affine, Transform
 from homolog.space.volume import Volume
 
 log = logging.getLogger("homolog")
@@ -114,7 +114,9 @@ def _side_by_place(the_map: Map | None, path: Path, kind: Kind, config: Apply) -
         return None
     by_place = recognise(the_map.record, path=path) if the_map.record else None
     if config.from_ and by_place not in (None, config.from_):
-        log.warning("%s is the %s image by the record of %s; read as %s, as asked", path, by_place, the_map.path, config.from_)
+        log.warning(
+            "%s is the %s image by the record of %s; read as %s, as asked", path, by_place, the_map.path, config.from_
+        )
     side = config.from_ or by_place
     # an image's content may still be in the record; what else there is was never recorded
     if side is None and (the_map.record is None or kind != "volume" or config.labels):
@@ -123,7 +125,11 @@ def _side_by_place(the_map: Map | None, path: Path, kind: Kind, config: Apply) -
 
 
 def _unknown_side(the_map: Map, path: Path) -> BadInput:
-    why = f"the record of {the_map.path} does not know it" if the_map.record else f"{the_map.path} has no record beside it"
+    why = (
+        f"the record of {the_map.path} does not know it"
+        if the_map.record
+        else f"{the_map.path} has no record beside it"
+    )
     line = f"homolog apply {the_map.path} {path} --from"
     return BadInput(
         f"is {path} of the fixed or of the moving patient? {why}",
@@ -144,21 +150,18 @@ def _ending(the_map: Map | None, side: Side | None, reading: Reading) -> str:
 
 
 def _volume(step: Step, the_map: Map) -> Carried:
-    grid = _grid_to_fill(step, the_map)
-    _require_memory(step, grid, solved=step.side == "fixed" and not isinstance(the_map.transform, Affine))
+    known = step.side and _checked_grid(step, the_map, step.side)
     volume, outside, why = _read(step)
-    side = step.side or recognise(the_map.record, volume)
+    side = step.side or recognise(the_map.record, volume)  # type: ignore[arg-type]
     if side is None:
         raise _unknown_side(the_map, step.path)
+    grid = known or _checked_grid(step, the_map, side)
     volume = volume.in_space(the_map.space(side))
-    through, moving_from_fixed = "", the_map.transform
-    if side == "fixed":
-        inversion = invert(the_map.transform, grid)
-        moving_from_fixed = inversion.transform
-        through = f", through the inverse (error {inversion.mean_mm:.2g} mm, at most {inversion.max_mm:.2g})"
-    warped = warp(volume, moving_from_fixed, grid, outside=outside, interpolation=step.config.interpolation)
-    volumes.write(warped, step.target)
-    return _told(step, f"image of '{volume.space}' ({side}) put on the grid of '{warped.space}'{through}", warped, outside, why)
+    moving_from_fixed, how = _towards(the_map.transform, side, grid)
+    result = warp(volume, moving_from_fixed, grid, outside=outside, interpolation=step.config.interpolation)
+    volumes.write(result, step.target)
+    ends = f"from '{volume.space}' ({side}) to '{result.space}'{how}"
+    return _told(step, ends, result, outside, why)
 
 
 def _identical(step: Step) -> Carried:
@@ -168,4 +171,114 @@ def _identical(step: Step) -> Carried:
     volume, outside, why = _read(step)
     result = resample(volume, grid, outside=outside, interpolation=step.config.interpolation)
     volumes.write(result, step.target)
-    return _told(step, "same patient, put on another grid", result, outside, why)
+    return _told(step, "the same patient on another grid", result, outside, why)
+
+
+def _towards(transform: Transform, side: Side, grid: Grid) -> tuple[Transform, str]:
+    """The map that an image of that side is looked up through, and what to say of it."""
+    if side == "moving":
+        return transform, ""
+    inversion = invert(transform, grid)
+    return (
+        inversion.transform,
+        f", through the inverse ({inversion.mean_mm:.2g} mm off, {inversion.max_mm:.2g} at most)",
+    )
+
+
+def _checked_grid(step: Step, the_map: Map, side: Side) -> Grid:
+    """The grid to fill, if there is memory for it."""
+    grid = _with_spacing(the_map.grid_to_fill(OTHER[side]), step.config)
+    _require_memory(step, grid, solved=side == "fixed" and not isinstance(the_map.transform, Affine))
+    return grid
+
+
+def _with_spacing(grid: Grid, config: Apply) -> Grid:
+    return grid if config.spacing is None else grid.with_spacing(config.spacing)
+
+
+def _require_memory(step: Step, grid: Grid, *, solved: bool) -> None:
+    """Bytes a voxel, measured: an input is held once or twice, a solved inverse is a field and its determinants."""
+    read = volumes.read_grid(step.path).size
+    needed = 10 * read + (4 + 40 * solved) * grid.size
+    coarser = 2 * float(grid.spacing_mm.max())
+    require_memory(needed, f"{step.target} ({'x'.join(map(str, grid.shape))} voxels)", f"--spacing {coarser:.2g}")
+
+
+def _read(step: Step) -> tuple[Volume, float, str]:
+    """The volume, the value beyond it, and why that value."""
+    if step.config.labels:
+        volume = volumes.read_labels(step.path)
+    else:
+        volume = volumes.read(step.path)
+        require_finite(volume, str(step.path))
+    return volume, *_outside(step, volume)
+
+
+def _outside(step: Step, volume: Volume) -> tuple[float, str]:
+    if step.config.outside is not None:
+        return step.config.outside, "as asked"
+    if volume.kind == "labels":
+        return 0.0, "background"
+    low, high = float(volume.numpy().min()), float(volume.numpy().max())
+    if looks_unrescaled(volume):
+        raise BadInput(
+            f"{step.path}: values {low:g}..{high:g} look like a CT that was never rescaled to HU",
+            f"homolog convert {step.path} rescaled.nii.gz --rescale 1 -1024   (or --outside {low:g} if it is none)",
+        )
+    if low == high:
+        raise BadInput(
+            f"{step.path} is the same everywhere ({low:g}), and so would be the result",
+            "--outside 0 shows how far it reaches; or check that it is the right file",
+        )
+    return (AIR_HU, "air of a CT") if low <= AIR_BELOW_HU else (low, "its minimum")
+
+
+def _told(step: Step, ends: str, result: Volume, outside: float, why: str) -> Carried:
+    mode = step.config.interpolation or ("nearest" if result.kind == "labels" else "linear")
+    shape = "x".join(map(str, result.grid.shape))
+    facts = {
+        "input": step.path,
+        "output": step.target,
+        "space": result.space,
+        "shape": result.grid.shape,
+        "interpolation": mode,
+        "outside": outside,
+    }
+    spacing = "x".join(f"{s:.4g}" for s in result.grid.spacing_mm)
+    return Carried(f"{step.path}: {ends}; {shape} voxels, {spacing} mm, {mode}, outside {outside:g} ({why})", facts)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Points and meshes
+
+
+def _points(step: Step, the_map: Map, side: Side) -> Carried:
+    grid = the_map.image_grid(side) or the_map.like
+    frame = step.config.points_space
+    read = points.read_points(step.path, space=the_map.space(side), frame=frame, grid=grid)
+    _require_inside(step, the_map, side, read, frame or points.frame_said(step.path))
+    moved = carry(read, the_map.transform)
+    points.write_points(moved, step.target)
+    return _told_of_points(step, side, read, moved.space)
+
+
+def _mesh(step: Step, the_map: Map, side: Side) -> Carried:
+    mesh = meshes.read_mesh(step.path, space=the_map.space(side), frame=step.config.points_space)
+    corners = Keypoints(mesh.points, mesh.space)
+    _require_inside(step, the_map, side, corners, step.config.points_space)
+    moved = carry(corners, the_map.transform)
+    meshes.write_mesh(mesh.moved_to(moved.position, moved.space), step.target)
+    return _told_of_points(step, side, corners, moved.space)
+
+
+def _require_inside(step: Step, the_map: Map, side: Side, read: Keypoints, frame: str | None) -> None:
+    grid = the_map.image_grid(side)
+    if grid is not None:
+        image = f"the {side} image of {the_map.path}"
+        point_checks.require_inside(read, grid, points_name=str(step.path), image_name=image, read_as=frame)
+
+
+def _told_of_points(step: Step, side: Side, read: Keypoints, space: str) -> Carried:
+    way = "along the map" if side == "fixed" else "back, solved at each point"
+    sentence = f"{step.path}: {len(read)} points from '{read.space}' ({side}) to '{space}', {way}, written in LPS mm"
+    return Carried(sentence, {"input": step.path, "output": step.target, "space": space, "points": len(read)})

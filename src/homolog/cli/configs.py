@@ -28,10 +28,16 @@ class Reading:
     """An image, of which only the grid counts: the one to fill or to measure on, else the fixed one of the map."""
     moving_like: Path | None = None
     """An image on the moving grid, for formats that count in its voxels and for the way from fixed to moving."""
-    matrix: Path | None = None
-    """The affine matrix that belongs to a displacement file of deeds."""
-    format: str | None = None
-    """What wrote the map, where its ending does not tell: itk, ants, learn2reg, deeds, greedy, ..."""
+    format: Literal["itk", "field", "learn2reg", "deeds", "frog", "greedy"] | None = None
+    """The map's format, where its ending does not tell."""
+    matrix: str | None = None
+    """Of deeds: the text file of the affine matrix it started from, or the word none."""
+    grid_spacing_vox: int | None = None
+    """Of deeds: its last grid spacing in voxels, where the file's size leaves a choice."""
+    frame: Literal["LPS", "RAS"] | None = None
+    """Of FROG: the frame of the images it was run on."""
+    index: int | None = None
+    """Of a text file with several transforms: which one, from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)

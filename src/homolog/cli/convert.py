@@ -26,7 +26,7 @@ def convert(
     config: Annotated[Convert, FLAGS] = Convert(),
     common: CommonFlags = Common(),
 ) -> None:
-    """Writes a volume, a point list or a mesh in another format, in the frame which that format is read in.
+    """Writes a volume, a point list or a mesh in another format.
 
     homolog convert dicom_folder ct.nii.gz
     homolog convert stored.nii.gz ct.nii.gz --rescale 1 -1024 --dtype int16
@@ -91,9 +91,7 @@ def _points(source: Path, target: Path, config: Convert) -> None:
     read = points.read_points(source, frame=config.points_space, grid=grid)
     if grid is not None:
         frame = config.points_space or points.frame_said(source)
-        point_checks.require_inside(
-            read, grid, points_name=str(source), image_name=str(config.like), read_as=frame
-        )
+        point_checks.require_inside(read, grid, points_name=str(source), image_name=str(config.like), read_as=frame)
     points.write_points(read, target)
     terminal.note(f"{source}: {len(read)} points, written in LPS mm")
 

@@ -20,9 +20,10 @@ def doctor(
     config: Annotated[Doctor, FLAGS] = Doctor(),
     common: CommonFlags = Common(),
 ) -> None:
-    """Says what homolog finds here: versions, devices, threads, memory, caches; and what files are.
+    """Says what homolog finds on this machine, and what files are.
 
-    Paste what it prints into a report of a problem. It names no patient: of files, only what is asked for is shown.
+    Versions, devices, threads, memory, compiled kernels, cache. Paste it into the
+    report of a problem.
     """
     from homolog.cli import machine
 
@@ -35,4 +36,6 @@ def doctor(
             terminal.result(f"{name:12} {machine.as_text(value)}")
     broken = [name for name, what in found.items() if what["kind"] == "unreadable"]
     if broken:
-        raise BadInput(f"{len(broken)} of {len(files)} files cannot be read: {', '.join(broken)}", found[broken[0]]["hint"])
+        raise BadInput(
+            f"{len(broken)} of {len(files)} files cannot be read: {', '.join(broken)}", found[broken[0]]["hint"]
+        )

@@ -21,7 +21,7 @@ WRITTEN = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mrk.json", ".fcsv", ".c
 
 
 def kind_of(path: Path) -> Kind:
-    """By the ending; everything that is neither points nor a mesh is left to the volumes' reader, which looks inside."""
+    """By the ending; what is neither points nor a mesh is left to the reader of volumes, which looks inside."""
     suffix = suffix_of(path)
     if path.is_dir() or suffix not in (*POINTS, *MESHES):
         return "volume"

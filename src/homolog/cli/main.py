@@ -39,7 +39,7 @@ COMMANDS: dict[str, Any] = {
     "doctor": "homolog.cli.doctor:doctor",
 }
 SUMMARIES = {
-    "homolog": "Finds the same anatomical place in different medical volumes and X-rays, and aligns the pictures by it.",
+    "homolog": "Finds the same anatomical place in medical volumes and X-rays, and aligns the pictures by it.",
     "transform": "Says what a map does, inverts, joins and converts maps, and looks for folds in them.",
 }
 
@@ -70,9 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def application(words: Sequence[str] = ()) -> App:
     """The parser of a command line, which imports the command that the line names, and the others only to list them."""
-    from homolog.cli import options
+    from homolog.cli import options, pages
 
-    looks = {"version": __version__, "help_formatter": "default" if terminal.is_terminal(sys.stdout) else "plain"}
+    pages_by = "default" if terminal.is_terminal(sys.stdout) else pages.PlainPages()
+    looks = {"version": __version__, "help_formatter": pages_by}
     named = _command(words)
 
     def hung(above: list[str], table: dict[str, Any]) -> App:
@@ -137,7 +138,9 @@ def _usage(error: Any, words: list[str]) -> BadInput:
     token, right = getattr(error, "token", None), suggestion.rstrip("?").strip('"')
     wrong = [token.value, token.keyword] if token else (error.unused_tokens or [])[:1]
     place = next((words.index(word) for word in wrong if word in words), None)
-    meant = [*words[:place], right, *words[place + 1 :]] if right and place is not None else [*_command(words), "--help"]
+    meant = (
+        [*words[:place], right, *words[place + 1 :]] if right and place is not None else [*_command(words), "--help"]
+    )
     return BadInput(message[:1].lower() + message[1:].rstrip("."), shlex.join(["homolog", *meant]))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from homolog.cli.configs import Reading
 from homolog.errors import BadInput
-from homolog.io.records import Record, Side, read_record, recognise
+from homolog.io.records import Record, Side, read_record
 from homolog.io.transforms import read_transform
 from homolog.io.volumes import read_grid
 from homolog.space.grid import Grid
@@ -47,14 +47,10 @@ class Map:
         grid = named or self._recorded_grid(side)
         if grid is None:
             raise BadInput(
-                f"{self.path} does not say on which grid of the {side} patient to put the image", f"--like {side}.nii.gz"
+                f"{self.path} does not say on which grid of the {side} patient to put the image",
+                f"--like {side}.nii.gz",
             )
         return grid
-
-    def side_of(self, path: Path, said: Side | None) -> Side | None:
-        """Whose file this is, as far as its place tells; what was said counts for more."""
-        known = recognise(self.record, path=path) if self.record else None
-        return said or known
 
     def _recorded_grid(self, side: Side) -> Grid | None:
         if self.record is None:
@@ -67,7 +63,14 @@ def read_map(path: Path, reading: Reading) -> Map:
     like = None if reading.like is None else read_grid(reading.like)
     moving_like = None if reading.moving_like is None else read_grid(reading.moving_like)
     transform = read_transform(
-        path, like=like, moving_like=moving_like, matrix=reading.matrix, format=reading.format
+        path,
+        like=like,
+        moving_like=moving_like,
+        format=reading.format,
+        matrix=reading.matrix,
+        grid_spacing_vox=reading.grid_spacing_vox,
+        frame=reading.frame,
+        index=reading.index,
     )
     if transform.fixed == transform.moving:
         transform = transform.renamed(fixed="fixed", moving="moving")

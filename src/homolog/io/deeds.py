@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from homolog.errors import BadInput, GridMismatch, UnreadableFile
+from homolog.errors import BadInput, GridMismatch
 from homolog.io.files import stem_of, suffix_of
 from homolog.io.matrices import read_matrix
 from homolog.io.stored import COPY_AGAIN
@@ -48,7 +48,7 @@ def read(
 def writers(
     transform: Transform, path: Path, like: Grid, moving_like: Grid | None
 ) -> dict[Path, Callable[[Path], None]]:
-    """What writes the `.dat` and the matrix beside it; only for a map that is an affine after a displacement on nodes."""
+    """What writes the `.dat` and the matrix beside it; only for an affine map after a displacement on deeds' nodes."""
     parts = transform.parts if isinstance(transform, Chain) else (transform,)
     affine = parts[0].matrix if isinstance(parts[0], Affine) else np.eye(4)
     bends = parts[1:] if isinstance(parts[0], Affine) else parts
@@ -64,10 +64,11 @@ def writers(
         )
     voxels_from_lps = start[:3, :3] @ np.linalg.inv(like.world_from_voxel[:3, :3])
     u = (_numpy(nodes.vectors) @ voxels_from_lps.T).astype("<f4")
+    blocks = b"".join(u[..., axis].tobytes(order="F") for axis in STORED_AXES)
     return {
-        path: lambda part: part.write_bytes(b"".join(u[..., axis].tobytes(order="F") for axis in STORED_AXES)),
+        path: lambda part: _write_bytes(blocks, part),
         _matrix_beside(path): lambda part: _write_matrix(start, part),
-    }  # type: ignore[dict-item]
+    }
 
 
 def _starting_map(path: Path, matrix: Path | str | None) -> np.ndarray:
@@ -100,6 +101,10 @@ def _write_matrix(voxel_map: np.ndarray, part: Path) -> None:
     part.write_text("".join("  ".join(repr(number) for number in row) + "\n" for row in voxel_map.T.tolist()))
 
 
+def _write_bytes(blocks: bytes, part: Path) -> None:
+    part.write_bytes(blocks)
+
+
 def _world_map(voxel_map: np.ndarray, like: Grid, moving: Grid) -> np.ndarray:
     return moving.world_from_voxel @ voxel_map @ like.voxel_from_world
 
@@ -120,12 +125,12 @@ def _node_shape(path: Path, numbers: int, like: Grid, grid_spacing_vox: int | No
     if len(fitting) > 1:
         choices = " or ".join(map(str, fitting.values()))
         raise BadInput(
-            f"{path} fits several grid spacings of {like!r}: {choices} voxels", f"--deeds-grid-spacing {choices}"
+            f"{path} fits several grid spacings of {like!r}: {choices} voxels", f"--grid-spacing-vox {choices}"
         )
     if not fitting:
         raise GridMismatch(
             f"{path} holds {numbers} numbers, which is no deeds grid of {like!r}",
-            "give deeds' fixed image as --like, or its last -G with --deeds-grid-spacing; else: " + COPY_AGAIN,
+            "give deeds' fixed image as --like, or its last -G with --grid-spacing-vox; else: " + COPY_AGAIN,
         )
     return next(iter(fitting))  # type: ignore[return-value]
 
@@ -137,4 +142,5 @@ def _nodes(like: Grid, shape: tuple[int, ...]) -> Grid:
 
 
 def _are_nodes(grid: Grid, like: Grid) -> bool:
-    return all(n % m < m or n // m for n, m in zip(like.shape, grid.shape)) and grid.same_as(_nodes(like, grid.shape))
+    sizes = (tuple(n // spacing for n in like.shape) for spacing in range(1, min(like.shape) + 1))
+    return grid.shape in sizes and grid.same_as(_nodes(like, grid.shape))

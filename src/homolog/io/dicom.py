@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,15 @@ from homolog.io.dicom_grid import stacked
 from homolog.io.dicom_headers import Slice, headers_of, members_of, read_dataset, refusal, slices_of
 from homolog.io.dicom_pixels import TAGS, real_numbers, require_rescale, stored_frames
 from homolog.io.files import stem_of
-from homolog.io.stored import COPY_AGAIN, Stored
+from homolog.io.stored import COPY_AGAIN, SLAB_PLANES, Stored
 
 log = logging.getLogger(__name__)
+
+INSTEAD = {
+    "segmentation": "convert it to a label volume first, in 3D Slicer or with highdicom, and read it as labels",
+    "contours": "convert the contours to a label volume first, in 3D Slicer or with plastimatch",
+    "X-ray": "X-rays are aligned to a volume with: homolog align",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ def opened(path: Path, series: str | None = None) -> Stored:
     """What a folder, a zip or a file of many frames holds; of several series, the one asked for or the largest."""
     groups = _groups(path)
     slices = _chosen(groups, path, series)
-    require_one_file_is_enough(path, slices)
+    _require_one_file_is_enough(path, slices)
     slices, grid = stacked(slices, str(path))
     require_rescale(slices, str(path))
     space = path.resolve().name if path.is_dir() else stem_of(path)
@@ -52,7 +59,7 @@ def series_in(path: Path) -> list[DicomSeries]:
     return [_listing(group) for group in _groups(path)]
 
 
-def require_one_file_is_enough(path: Path, slices: Sequence[Slice]) -> None:
+def _require_one_file_is_enough(path: Path, slices: Sequence[Slice]) -> None:
     """One slice of a series is a mistake for the series."""
     if path.is_file() and len(slices) == 1 and slices[0].file == path.name:
         raise BadInput(f"{path} is a single slice; a volume needs its whole series", f"give its folder: {path.parent}")
@@ -103,17 +110,19 @@ def _complete(slices: list[Slice], path: Path) -> list[Slice]:
 
 def _no_volume(first: Slice, path: Path) -> BadInput:
     what = refusal(first)
-    hints = {
-        "a segmentation": "convert it to a label volume first, in 3D Slicer or with highdicom, and read it as labels",
-        "a set of radio": "convert the contours to a label volume first, in 3D Slicer or with plastimatch",
-        "an X-ray pictu": "X-rays are aligned to a volume with: homolog align",
-    }
-    hint = hints.get(what[:14], "give a CT, MR or PET series")
+    hint = next((hint for kind, hint in INSTEAD.items() if kind in what), "give a CT, MR or PET series")
     return BadInput(f"{path} holds no volume: {first.file} is {what}", hint)
 
 
 def _slabs(path: Path, slices: list[Slice]) -> Iterator[np.ndarray]:
-    """(1, J, I) float64 a slice; a file of many frames is decoded once."""
+    """(n, J, I) float32, a slab of slices at a time."""
+    planes = _planes(path, slices)
+    while slab := list(islice(planes, SLAB_PLANES)):
+        yield np.stack(slab)
+
+
+def _planes(path: Path, slices: list[Slice]) -> Iterator[np.ndarray]:
+    """(J, I) float32 a slice; a file of many frames is decoded once."""
     held, dataset, frames = "", Dataset(), np.empty(0)
     with members_of(path) as members:
         for slice_ in slices:
@@ -122,17 +131,15 @@ def _slabs(path: Path, slices: list[Slice]) -> Iterator[np.ndarray]:
                     dataset = read_dataset(file, members.place(slice_.file), TAGS, pixels=True)
                 held, frames = slice_.file, stored_frames(dataset, members.place(slice_.file))
             if (slice_.frame or 0) >= len(frames):
-                raise UnreadableFile(
-                    f"{path}: {slice_.name} is not there: the file holds {len(frames)} frames", COPY_AGAIN
-                )
-            yield real_numbers(frames[slice_.frame or 0], dataset, slice_.frame, slice_.name)[None]
+                raise UnreadableFile(f"{path}: {slice_.name} is beyond the {len(frames)} there are", COPY_AGAIN)
+            yield real_numbers(frames[slice_.frame or 0], dataset, slice_.frame, slice_.name)
 
 
 def _listing(group: list[Slice]) -> DicomSeries:
     header, (rows, columns) = group[0].header, group[0].size
     count = len(group) if rows else 0
-    description = str(header.get("SeriesDescription", "")) + (" (localiser)" if group[0].is_localiser else "")
-    modality = str(header.get("Modality", ""))
+    description = str(header.get("SeriesDescription") or "") + (" (localiser)" if group[0].is_localiser else "")
+    modality = str(header.get("Modality") or "")
     return DicomSeries(group[0].series, description.strip(), modality, count, (columns, rows, count))
 
 

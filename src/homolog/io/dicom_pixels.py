@@ -105,7 +105,7 @@ def stored_frames(dataset: Dataset, name: str) -> np.ndarray:
 
 
 def real_numbers(stored: np.ndarray, dataset: Dataset, frame: int | None, name: str) -> np.ndarray:
-    """(rows, columns) float64 of one frame's stored integers: HU for a CT."""
+    """(rows, columns) float32 of one frame's stored integers: HU for a CT."""
     layout, modality = layout_of(dataset, name), dataset.get("Modality")
     slope, intercept = (frame_number(dataset, frame, key) for key in RESCALE)
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1" and modality not in MEASURED:
@@ -113,7 +113,7 @@ def real_numbers(stored: np.ndarray, dataset: Dataset, frame: int | None, name: 
     numbers = stored.astype(np.float64) * (1.0 if slope is None else slope) + (intercept or 0.0)
     if modality == "CT":
         numbers[_is_padding(stored, dataset, layout) & (numbers < AIR_HU)] = AIR_HU
-    return numbers
+    return numbers.astype(np.float32)
 
 
 def _native(dataset: Dataset, syntax: UID, layout: Layout, name: str) -> np.ndarray:

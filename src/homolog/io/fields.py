@@ -64,9 +64,7 @@ def read_learn2reg(path: Path, like: Grid, moving_like: Grid | None = None) -> T
     return chain([Affine(moving_like.world_from_voxel @ like.voxel_from_world), bend], fixed="fixed", moving="moving")
 
 
-def learn2reg_writer(
-    transform: Transform, path: Path, like: Grid, moving_like: Grid | None
-) -> Callable[[Path], None]:
+def learn2reg_writer(transform: Transform, path: Path, like: Grid, moving_like: Grid | None) -> Callable[[Path], None]:
     """What writes the field at full resolution, float32: `.nii.gz` of four dimensions, or `.npz` of one array."""
     if suffix_of(path) not in (*NIFTI, ".npz"):
         raise BadInput(f"{path}: Learn2Reg's fields end in .nii.gz or .npz", "disp_0001_0002.nii.gz")
@@ -93,7 +91,7 @@ def _require_vectors(header: Any, path: Path) -> None:
         return
     if len(shape) == 5 and shape[3:] == (1, 3):
         raise BadInput(
-            f"{path} ({sizes}) holds vectors, but not as a displacement field: its intent is {intent}, not {VECTOR_INTENT}",
+            f"{path} ({sizes}) holds vectors, but its intent is {intent}, where a field has {VECTOR_INTENT}",
             f"coefficients of FROG: give its .json instead; a field in LPS mm: {_marking(path)}",
         )
     if len(shape) == 4 and shape[3] == 3:
@@ -175,18 +173,24 @@ def _array(path: Path) -> np.ndarray:
 def _in_layout(stored: np.ndarray, like: Grid, path: Path) -> np.ndarray:
     """(I, J, K, 3) float32 in voxels, from whichever layout the shape is."""
     full, halves = like.shape, tuple(n // 2 for n in like.shape)
-    layouts: dict[tuple[int, ...], Callable[[], np.ndarray]] = {(*full, 3): lambda: stored.astype(np.float32)}
-    if (*full, 3) == (3, *full):
-        layouts = {}
-    elif all(n % 2 == 0 for n in full):
-        layouts[(3, *halves)] = lambda: _doubled(stored)
-    layouts.setdefault((3, *full), lambda: np.moveaxis(stored, 0, -1).astype(np.float32))
-    if stored.shape not in layouts:
+    layouts: list[tuple[tuple[int, ...], Callable[[], np.ndarray]]] = [
+        ((*full, 3), lambda: stored.astype(np.float32)),
+        ((3, *halves), lambda: _doubled(stored)),
+        # small images were stored so at full resolution
+        ((3, *full), lambda: np.moveaxis(stored, 0, -1).astype(np.float32)),
+    ]
+    fitting = [layout for shape, layout in layouts if shape == stored.shape]
+    if len(fitting) != 1 or (stored.shape[1:] == halves and any(n % 2 for n in full)):
         raise GridMismatch(
-            f"{path} holds {stored.shape}; a field of Learn2Reg over {like!r} is {(*full, 3)} or {(3, *halves)}",
-            "give the fixed image as --like",
+            f"{path} holds {stored.shape}; over {like!r} a field of Learn2Reg is {(*full, 3)}"
+            + (
+                ", one axis first or last: both fit"
+                if len(fitting) > 1
+                else f", or {(3, *halves)} where sizes are even"
+            ),
+            "give the fixed image, as it was when the field was made, as --like",
         )
-    return layouts[stored.shape]()
+    return fitting[0]()
 
 
 def _doubled(stored: np.ndarray) -> np.ndarray:

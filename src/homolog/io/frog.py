@@ -2,9 +2,9 @@
 
 The steps of the list are applied first to last, and carry a point of the image to the common space of the group: the
 image is our `fixed`, and warping it onto the common space needs the inverse. The numbers are mm in the frame in which
-FROG was given its points: its own keypoints of a NIfTI image are RAS, those of others may be LPS, and the file does not
-say. (Files written here do, by a key "frame" that FROG passes over.) A coefficient NIfTI is no picture: its quaternion's
-offset and its spacing are that frame's very numbers, although its header reads as RAS.
+FROG was given its points: its own keypoints of a NIfTI image are RAS, those of others may be LPS, and the file does
+not say. (Files written here do, by a key "frame" that FROG passes over.) A coefficient NIfTI is no picture: its offset
+and its spacing are that frame's very numbers, although its header reads as RAS.
 """
 
 from __future__ import annotations
@@ -42,18 +42,23 @@ def writers(transform: Transform, path: Path, frame: str | None) -> dict[Path, C
     """What writes the list, and beside it each spline's coefficients."""
     turn = _turn(path, frame)
     parts = transform.parts if isinstance(transform, Chain) else (transform,)
-    files: dict[Path, Callable[[Path], None]] = {path: lambda part: part.write_text(json.dumps(listed))}
-    steps: list[dict[str, Any]] = []
-    for part in reversed(parts):
-        for step in _upright(_turned(part, turn), path):
-            if isinstance(step, Affine):
-                steps.append({"type": LINEAR, "matrix": step.matrix.ravel().tolist()})
-                continue
-            name = f"{path.name}.{len(files) - 1}.nii.gz"
-            files[path.with_name(name)] = _coefficient_writer(step)
-            steps.append({"type": SPLINE, "file": name})
-    listed = {"frame": frame, "transforms": steps}
-    return files
+    steps = [step for part in reversed(parts) for step in _upright(_turned(part, turn))]
+    names = {
+        n: f"{path.name}.{k}.nii.gz" for k, n in enumerate(n for n, s in enumerate(steps) if isinstance(s, BSpline))
+    }
+    listed = {"frame": frame, "transforms": [_entry(step, names.get(n)) for n, step in enumerate(steps)]}
+    splines = {path.with_name(name): _coefficient_writer(steps[n]) for n, name in names.items()}
+    return {path: lambda part: _write_text(json.dumps(listed), part), **splines}
+
+
+def _entry(step: Affine | BSpline, name: str | None) -> dict[str, Any]:
+    if isinstance(step, Affine):
+        return {"type": LINEAR, "matrix": step.matrix.ravel().tolist()}
+    return {"type": SPLINE, "file": name}
+
+
+def _write_text(text: str, part: Path) -> None:
+    part.write_text(text)
 
 
 def _turn(path: Path, frame: str | None) -> np.ndarray:
@@ -68,7 +73,7 @@ def _turn(path: Path, frame: str | None) -> np.ndarray:
     return LPS_FROM_RAS if frame == "RAS" else np.eye(4)
 
 
-def _turned(step: Transform, turn: np.ndarray) -> Transform:
+def _turned(step: Transform, turn: np.ndarray) -> Affine | BSpline:
     if isinstance(step, Affine):
         return Affine(turn @ step.matrix @ turn)
     if isinstance(step, BSpline):
@@ -80,15 +85,14 @@ def _turned(step: Transform, turn: np.ndarray) -> Transform:
     )
 
 
-def _upright(step: Transform, path: Path) -> list[Affine | BSpline]:
+def _upright(step: Affine | BSpline) -> list[Affine | BSpline]:
     """VTK's lattices have no direction: any other is put upright between two matrices."""
     if isinstance(step, Affine):
         return [step]
-    assert isinstance(step, BSpline)
     upright_from_world, upright = straightened(step, np.eye(3))
     if np.allclose(upright_from_world, np.eye(4), atol=1e-9):
         return [step]
-    return [Affine(upright_from_world), upright, Affine(np.linalg.inv(upright_from_world))]
+    return [Affine(upright_from_world), upright, Affine(np.linalg.inv(upright_from_world))]  # type: ignore[list-item]
 
 
 def _listed(path: Path) -> tuple[list[dict[str, Any]], str | None]:
@@ -135,7 +139,7 @@ def _stored_apart(path: Path) -> BSpline:
     )
 
 
-def _coefficient_writer(step: BSpline) -> Callable[[Path], None]:
+def _coefficient_writer(step: Any) -> Callable[[Path], None]:
     coefficients = np.asarray(step.coefficients)[:, :, :, None, :].astype(np.float32)
     image: Any = nibabel.Nifti1Image(coefficients, None)
     image.set_qform(step.grid.world_from_voxel, code=1)

@@ -8,9 +8,8 @@ A lattice with slanted axes, which some readers straighten, is written upright b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
-from typing import TypeVar
 
 import numpy as np
 
@@ -24,8 +23,6 @@ from homolog.space.transforms import Affine, BSpline, Chain, Displacement, ThinP
 SPLINE_MARGIN = 1.01
 # A lattice that would have to grow both this many times and to this many nodes (24 bytes each) is in the wrong place.
 MOST_GROWTH, MOST_NODES = 64, 2**27
-
-Lattice = TypeVar("Lattice", Displacement, BSpline)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +43,13 @@ class Padded:
     def planes(self, low: int, high: int) -> np.ndarray:
         """(high - low, J, I, 3) float64: the vectors of these k, in the order of files."""
         i, j, k = (
-            np.clip(np.arange(a, b), 0, n - 1)
-            for a, b, n in zip(self.start, self.stop, self.displacement.grid.shape)
+            np.clip(np.arange(a, b), 0, n - 1) for a, b, n in zip(self.start, self.stop, self.displacement.grid.shape)
         )
         vectors = _numpy(self.displacement.vectors)[:, :, k[low:high]].transpose(2, 1, 0, 3)
         return vectors[:, j[:, None], i[None, :]].astype(np.float64)
 
 
+Lattice = Displacement | BSpline
 Step = Affine | BSpline | Padded
 
 
@@ -80,7 +77,7 @@ def steps_over(transform: Transform, like: Grid | None) -> list[Step]:
 def _upright(step: Transform, reach: np.ndarray | None) -> list[Step]:
     if isinstance(step, Affine):
         return [step]
-    assert isinstance(step, Displacement | BSpline) and reach is not None
+    assert isinstance(step, Lattice) and reach is not None
     if not is_sheared(step.grid):
         return [_widened(step, reach)]
     upright_from_world, upright = straightened(step)
@@ -99,14 +96,20 @@ def straightened(step: Lattice, axes: np.ndarray | None = None) -> tuple[np.ndar
     axes = nearest_rotation(step.grid.axes) if axes is None else axes
     grid = Grid.regular(step.grid.shape, step.grid.spacing_mm, step.grid.origin_mm, axes)
     upright_from_world = grid.world_from_voxel @ step.grid.voxel_from_world
+    return upright_from_world, _with_numbers(step, _stored(step) @ upright_from_world[:3, :3].T, grid)
+
+
+def _stored(step: Lattice) -> np.ndarray:
+    return _numpy(step.coefficients if isinstance(step, BSpline) else step.vectors)
+
+
+def _with_numbers(step: Lattice, numbers: np.ndarray, grid: Grid) -> Lattice:
     if isinstance(step, BSpline):
-        turned = _numpy(step.coefficients) @ upright_from_world[:3, :3].T
-        return upright_from_world, replace(step, coefficients=turned, grid=grid)
-    turned = (_numpy(step.vectors) @ upright_from_world[:3, :3].T).astype(np.float32)
-    return upright_from_world, replace(step, vectors=turned, grid=grid)
+        return BSpline(numbers, grid, step.fixed, step.moving)
+    return Displacement(numbers, grid, step.fixed, step.moving)
 
 
-def _widened(step: Displacement | BSpline, reach: np.ndarray) -> Step:
+def _widened(step: Lattice, reach: np.ndarray) -> Step:
     margin = SPLINE_MARGIN if isinstance(step, BSpline) else 0.0
     voxels, shape = step.grid.voxel(reach), np.array(step.grid.shape)
     start = np.minimum(0, np.floor(voxels.min(axis=0) - margin + 1e-6)).astype(int)
@@ -115,8 +118,8 @@ def _widened(step: Displacement | BSpline, reach: np.ndarray) -> Step:
     if isinstance(step, Displacement):
         return Padded(step, start, stop)
     pad = [*zip(-start, stop - shape), (0, 0)]
-    coefficients = np.pad(_numpy(step.coefficients), pad, mode="edge")
-    return replace(step, coefficients=coefficients, grid=step.grid.cropped(start.tolist(), stop.tolist()))
+    wide = step.grid.cropped(start.tolist(), stop.tolist())
+    return BSpline(np.pad(_stored(step), pad, mode="edge"), wide)
 
 
 def _require_near(grid: Grid, nodes: float) -> None:
@@ -131,7 +134,7 @@ def _carried(step: Transform, reach: np.ndarray) -> np.ndarray:
     """Points whose hull holds wherever the step carries the hull of `reach`."""
     if isinstance(step, Affine):
         return step.apply(reach)
-    numbers = _numpy(step.vectors if isinstance(step, Displacement) else step.coefficients)  # type: ignore[attr-defined]
+    numbers = _stored(step)  # type: ignore[arg-type]
     # interpolation and splines are averages with positive weights: they stay between the smallest and the largest
     axes = (0, 1, 2)
     return _box(reach.min(axis=0) + numbers.min(axis=axes), reach.max(axis=0) + numbers.max(axis=axes))

@@ -1,11 +1,11 @@
 """ITK's transform files, which ANTs and 3D Slicer read too: `.h5`, `.tfm`, `.txt`, and ANTs' `.mat`.
 
-All are LPS mm and carry a fixed point to the moving patient, as ours do; a composite's order is that of a matrix product,
-as a `Chain`'s. SimpleITK reads all of them and writes `.h5`; text and `.mat` are written here, because ITK says nothing
-when the disk is full.
+All are LPS mm and carry a fixed point to the moving patient, as ours do; a composite's order is that of a matrix
+product, as a `Chain`'s. SimpleITK reads all of them and writes `.h5`; text and `.mat` are written here, because ITK
+says nothing when the disk is full.
 
-Beyond its lattice ITK leaves a point where it is, and we go on with the nearest edge value: of a file that is read, only
-its inside has ITK's meaning; a file that is written is wide enough for the image given as `like` (see `itk_steps`).
+Beyond its lattice ITK leaves a point where it is, and we go on with the nearest edge value: of a file that is read,
+only the inside has ITK's meaning; a file that is written is wide enough for the image given as `like` (`itk_steps`).
 """
 
 from __future__ import annotations
@@ -182,7 +182,8 @@ def _steps(transform: Any, path: Path) -> list[Transform]:
         return [_spline(kind)]
     order = f" of order {kind.GetOrder()}" if isinstance(kind, sitk.BSplineTransform) else ""
     raise BadInput(
-        f"{path} holds a {transform.GetName()}{order}: affine maps, displacements and cubic splines can be read", TO_GRID
+        f"{path} holds a {transform.GetName()}{order}: affine maps, displacements and cubic splines can be read",
+        TO_GRID,
     )
 
 
@@ -238,7 +239,8 @@ def _require_room(wanted: int, part: Path, path: Path) -> None:
     free = shutil.disk_usage(part.parent).free
     if wanted > free:
         raise UnwritableFile(
-            f"{path} needs {wanted / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free there", "free some, or choose another -o"
+            f"{path} needs {wanted / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free there",
+            "free some, or choose another -o",
         )
 
 

@@ -1,7 +1,7 @@
 """Maps from files and to files, whichever program wrote them or is to read them.
 
 A map that is read carries points of its `fixed` space to its `moving` one, which is how ITK, ANTs, deeds and Learn2Reg
-store theirs. FROG's go from an image to the common space, so there the image is `fixed` and the space "common" `moving`.
+store theirs. FROG's go from an image to the common space, so there the image is `fixed` and the common space `moving`.
 The names come from the record beside the file (see `records`), where there is one.
 """
 

@@ -137,8 +137,10 @@ def _writable(path: Path) -> str:
     suffix = suffix_of(path)
     if suffix in WRITABLE:
         return suffix
-    near = get_close_matches(suffix, WRITABLE, n=1, cutoff=0.5)
-    stem = path.name[: len(path.name) - len(suffix)]
+    # `ct.nii.gx` ends in .gx, but was meant as .nii.gz
+    given = "".join(path.suffixes[-2:]) if ".nii" in path.suffixes[-2:-1] else suffix
+    near = get_close_matches(given, WRITABLE, n=1, cutoff=0.5)
+    stem = path.name[: len(path.name) - len(given)]
     hint = f"did you mean {stem}{near[0]}?" if near else f"name it {stem}.nii.gz"
     ending = f"'{suffix}'" if suffix else "no ending"
     raise BadInput(f"{path}: a volume cannot be written as {ending}, only as {', '.join(WRITABLE)}", hint)

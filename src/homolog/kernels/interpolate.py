@@ -298,7 +298,8 @@ def _slopes_points(vectors, voxels, out, slopes):  # type: ignore[no-untyped-def
 def _warp_dense_linear(flat, ni, nj, nk, vectors, start, stop, matrix, linear, outside, out):  # type: ignore[no-untyped-def]
     """The planes start..stop of a linear warp whose displacement lies on the output's own lattice.
 
-    Each row is done twice, first its coordinates (which the compiler vectorises), then its look-ups.
+    Each row is done twice: first its coordinates, then its look-ups. The first loop is vectorised, four voxels at once,
+    because it holds no 64-bit integer: offsets are kept as float64, which counts exactly to 2^53.
 
     matrix  (3, 4) float64: source voxel of an output voxel without displacement
     linear  (3, 3) float64: source voxels per mm of displacement
@@ -314,17 +315,20 @@ def _warp_dense_linear(flat, ni, nj, nk, vectors, start, stop, matrix, linear, o
     up_i = np.uintp(nj * nk if ni > 1 else 0)
     up_j = np.uintp(nk if nj > 1 else 0)
     up_k = np.uintp(1 if nk > 1 else 0)
-    base = np.empty(columns, np.int64)
+    base = np.empty(columns, np.float64)
+    wide_j, wide_k = np.float64(nj), np.float64(nk)
+    flat_vectors = vectors.reshape(vectors.size)
     fx, fy, fz = np.empty(columns, np.float32), np.empty(columns, np.float32), np.empty(columns, np.float32)
     for i in range(start, stop):
         for j in range(rows):
             x0 = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 3]
             y0 = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 3]
             z0 = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 3]
-            shifts, line = vectors[i, j], out[i, j]
+            row = (i * rows + j) * columns * 3
+            shifts, line = flat_vectors[row : row + 3 * columns], out[i, j]
             for k in range(np.uintp(columns)):
                 step = np.float64(np.int32(k))
-                u, v, w = shifts[k, 0], shifts[k, 1], shifts[k, 2]
+                u, v, w = shifts[3 * k], shifts[3 * k + np.uintp(1)], shifts[3 * k + np.uintp(2)]
                 x = x0 + mx * step + l00 * u + l01 * v + l02 * w
                 y = y0 + my * step + l10 * u + l11 * v + l12 * w
                 z = z0 + mz * step + l20 * u + l21 * v + l22 * w
@@ -332,13 +336,14 @@ def _warp_dense_linear(flat, ni, nj, nk, vectors, start, stop, matrix, linear, o
                 dx, dy, dz = x - xc, y - yc, z - zc
                 inside = (dx >= -0.5) & (dy >= -0.5) & (dz >= -0.5) & (dx < 0.5) & (dy < 0.5) & (dz < 0.5)
                 a, b, c = min(np.int32(xc), low_i), min(np.int32(yc), low_j), min(np.int32(zc), low_k)
-                fx[k], fy[k], fz[k] = np.float32(xc - a), np.float32(yc - b), np.float32(zc - c)
-                base[k] = (np.int64(a) * nj + np.int64(b)) * nk + np.int64(c) if inside else -1
+                fa, fb, fc = np.float64(a), np.float64(b), np.float64(c)
+                fx[k], fy[k], fz[k] = np.float32(xc - fa), np.float32(yc - fb), np.float32(zc - fc)
+                base[k] = (fa * wide_j + fb) * wide_k + fc if inside else -1.0
             for k in range(np.uintp(columns)):
                 if base[k] < 0:
                     line[k] = outside
                     continue
-                p = np.uintp(base[k])
+                p = np.uintp(np.int64(base[k]))
                 q, r = p + up_j, p + up_i
                 s = r + up_j
                 va = flat[p] + fz[k] * (flat[p + up_k] - flat[p])
@@ -404,8 +409,9 @@ def displace(vectors: np.ndarray, voxel_from_world: np.ndarray, points: np.ndarr
 
 
 def sample_vectors_and_slopes(vectors: np.ndarray, voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A field at (N, 3) voxels, and the (N, 3, 3) derivative of the trilinear piece each point is on: row the component,
-    column the lattice axis, per voxel; zero across a face of the lattice beyond which the field is constant.
+    """A field at (N, 3) voxels, and the (N, 3, 3) derivative of the trilinear piece that each point is on.
+
+    Row the component, column the lattice axis, per voxel; zero across a face beyond which the field is constant.
     """
     out, slopes = np.empty((len(voxels), 3)), np.empty((len(voxels), 3, 3))
     _slopes_points(reading(vectors, np.float32), reading(voxels, np.float64), out, slopes)

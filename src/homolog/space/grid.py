@@ -97,12 +97,11 @@ class Grid:
 
     def world(self, voxels: np.ndarray) -> np.ndarray:
         """LPS mm of voxel coordinates, both (..., 3)."""
-        return np.asarray(voxels) @ self.world_from_voxel[:3, :3].T + self.world_from_voxel[:3, 3]
+        return _moved(self.world_from_voxel, voxels)
 
     def voxel(self, points_mm: np.ndarray) -> np.ndarray:
         """Voxel coordinates of LPS mm, both (..., 3)."""
-        inverse = self.voxel_from_world
-        return np.asarray(points_mm) @ inverse[:3, :3].T + inverse[:3, 3]
+        return _moved(self.voxel_from_world, points_mm)
 
     def points(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """(n, 3) float64, LPS mm: the voxel centres of the planes start <= i < stop, k running fastest."""
@@ -167,3 +166,8 @@ class Grid:
         spacing = "x".join(f"{s:.4g}" for s in self.spacing_mm)
         origin = ", ".join(f"{o:.4g}" for o in self.origin_mm)
         return f"Grid({sizes}, {spacing} mm, origin ({origin}) LPS)"
+
+
+def _moved(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    points = np.asarray(points, np.float64)
+    return positions.moved(matrix, points.reshape(-1, 3)).reshape(points.shape)

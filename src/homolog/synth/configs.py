@@ -1,4 +1,7 @@
-"""The options of this room, one frozen Config for each thing that is drawn."""
+"""The options of this room: one frozen Config for each thing that is drawn, below each option its unit.
+
+Only the standard library is imported here.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WarpConfig:
-    """How far a patient is warped: every draw meets each number, only directions and signs are left to chance."""
+    """How far a patient is warped. A draw meets each of these sizes; only directions and signs are left to chance."""
 
-    strength_mm: float = 8.0  # mm, root mean square over the grid of how far the smooth part moves a point
-    control_spacing_mm: float = 50.0  # mm between control points: motion a spacing apart is nearly independent
-    swelling: float = 1.0  # 0 to 1, share of the motion that changes volumes; 0 keeps every volume as it is
-    rotation_degrees: float = 5.0  # degrees, about a drawn axis through the grid's centre
-    log_scale: float = 0.05  # natural logarithm of the size, its sign is drawn: 0.05 grows or shrinks by 5 %
-    shear: float = 0.05  # norm of the logarithmic strain that changes the shape and no volume; 0.05 is 3 % an axis
-    translation_mm: float = 5.0  # mm, how far the grid's centre moves in a drawn direction
+    strength_mm: float = 8.0
+    """mm, the root mean square over the grid of how far the smooth part moves a point."""
+    control_spacing_mm: float = 50.0
+    """mm between the smooth part's control points: two places farther apart than this move nearly independently."""
+    swelling: float = 1.0
+    """0 to 1, how much of the smooth motion may change volumes: at 1 no direction is favoured, at 0 every volume stays."""
+    rotation_degrees: float = 5.0
+    """degrees, the turn about a drawn axis through the grid's centre."""
+    log_scale: float = 0.05
+    """No unit, the natural logarithm of the growth (or, as often, of the shrinking) in all directions: 0.05 is 5 %."""
+    shear: float = 0.05
+    """No unit, the norm of the affine logarithmic strain that keeps volumes: 0.05 is about 3 % along each axis."""
+    translation_mm: float = 5.0
+    """mm, how far the grid's centre is moved by the affine part, in a drawn direction."""

@@ -8,7 +8,7 @@ coordinates as well, which a fine spline holds to a micrometre. See docs/methods
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from math import isfinite
 
@@ -27,29 +27,36 @@ from homolog.synth.configs import WarpConfig
 
 log = logging.getLogger("homolog")
 
+ORDINARY = WarpConfig()
+
 # What a draw may be wrong by, there and back: a tenth of the 0.05 mm that is promised, as it is measured by samples.
 TOLERANCE_MM = 0.005
 # Sideways coefficients, in control spacings. The slopes of a cubic B-spline's four pieces add up to 1.5 at most, so a
 # row of the sideways derivative is at most 2 * 1.5 * 0.2 = 0.6 < 1: a contraction, and adding it to the identity
 # gives a diffeomorphism of the plane whose determinant is at least 0.16. The smaller ones are for extreme strengths.
 SIDEWAYS = (0.2, 0.1, 0.05, 0.02, 0.0)
-# Nodes of the inverse's lattice a control spacing; its error falls with the cube.
-FINENESS = (4, 8, 16, 32)
-# 50 MB of coefficients a step, and the most controls whose coarsest inverse still fits into them.
-MOST_NODES = 2**21
-MOST_CONTROLS = 257
+# Nodes of an inverse's lattice to a control spacing, at first; the error falls with the cube of their number.
+COARSEST = 4
+# 25 MB of coefficients a step, and the most controls whose coarsest inverse still fits into them.
+MOST_NODES = 2**20
+MOST_CONTROLS = 243
+# Nodes are solved a thousand times more exactly than the spline between them is.
+NODE_TOLERANCE_MM = 1e-7
 # A prefilter forgets its end by 0.27 a node: after 20 nodes 4e-12 are left, so mirrored and repeated ends agree.
 RIM_NODES = 20
 # Where a warp is measured: this many middles along each axis of the box.
 MEASURED = 24
 # The root mean square, over a cell, of a one-dimensional cubic B-spline with independent coefficients of variance one.
 SPLINE_RMS = np.sqrt(151 / 315)
+# The six axes of the icosahedron: the fewest directions whose fourth moments are those of the whole sphere, so that the
+# steps together favour no direction of stretch.
 _GOLDEN = (1 + 5**0.5) / 2
-# The six axes of the icosahedron, in rows: the fewest directions whose fourth moments are those of the whole sphere, so
-# that no direction's stretch is favoured.
-AXES = np.array(
+_LINES = np.array(
     [(0, 1, _GOLDEN), (0, 1, -_GOLDEN), (1, _GOLDEN, 0), (1, -_GOLDEN, 0), (_GOLDEN, 0, 1), (-_GOLDEN, 0, 1)]
 ) / np.hypot(1, _GOLDEN)
+# (6, 3, 3): in the columns a line and two axes across it; each line lies in a plane of the frame, whose normal is one
+_NORMALS = (_LINES == 0).astype(float)
+FRAMES = np.stack((_LINES, _NORMALS, np.cross(_LINES, _NORMALS)), axis=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +76,7 @@ class DrawnWarp:
 def draw_warp(
     grid: Grid,
     rng: np.random.Generator,
-    config: WarpConfig = WarpConfig(),
+    config: WarpConfig = ORDINARY,
     *,
     fixed: str = "fixed",
     moving: str = "moving",
@@ -86,9 +93,12 @@ def draw_warp(
     if config.strength_mm == 0:
         return _assembled(affine, [], [], box, **ends)
     noise = _drawn_noise(box, rng, config)
-    for steps, undone in _ever_more_exact(noise, box, config.strength_mm):
-        warp = _assembled(affine, steps, undone, box, **ends)
+    for sideways in SIDEWAYS:
+        steps = _steps_of_strength(noise, box, config.strength_mm, sideways)
+        warp = _refined(affine, steps, box, exact=sideways == 0 or config.swelling == 0, **ends)
         if warp.error_mm <= TOLERANCE_MM:
+            if sideways < SIDEWAYS[0]:
+                log.warning("a warp of %g mm swells less than it was asked to: it stays exact", config.strength_mm)
             return warp
     raise BadInput(
         f"a warp of {config.strength_mm:g} mm on controls {config.control_spacing_mm:g} mm apart stretches the patient "
@@ -185,29 +195,32 @@ def _drawn_affine(centre_mm: np.ndarray, rng: np.random.Generator, config: WarpC
 
 def _drawn_noise(box: _Box, rng: np.random.Generator, config: WarpConfig) -> _Noise:
     """Normal coefficients on six lattices that cover the box from every side."""
-    spacing_mm = config.control_spacing_mm
-    # two controls beyond the sphere around the box; rounded, as the corners of one box differ in their last digits
+    n = _controls_across(box, config.control_spacing_mm)
+    frames = Rotation.from_quat(rng.normal(size=4)).as_matrix() @ FRAMES
+    lattices = tuple(_lattice(box.centre_mm, axes, n, config.control_spacing_mm) for axes in frames)
+    shares = np.array([1.0, config.swelling, config.swelling])
+    unit = shares / (SPLINE_RMS**2 * np.sqrt(len(frames) * (shares**2).sum()))
+    while True:
+        noise = _Noise(lattices, unit * rng.normal(size=(len(frames), 1, n, n, 3)))
+        # a small box can lie where the field happens to vanish; blown up to its strength it would be torn: draw again
+        if _rms_mm(_steps(noise, config.strength_mm, SIDEWAYS[0]), box.middles) > config.strength_mm / 3:
+            return noise
+
+
+def _controls_across(box: _Box, spacing_mm: float) -> int:
+    """The size of the lattices: the sphere around the box, and two controls beyond it."""
+    # rounded, as the corners of one and the same box differ in their last digits with the order of its voxels
     controls = 2 * int(np.ceil(round(box.radius_mm / spacing_mm, 6)) + 2) + 1
     if controls > MOST_CONTROLS:
         raise BadInput(
             f"control_spacing_mm {spacing_mm:g} is too fine for a box of {2 * box.radius_mm:.0f} mm across",
             f"use control_spacing_mm={2 * box.radius_mm / (MOST_CONTROLS - 7):.2g} or more",
         )
-    lattices = [_lattice(box.centre_mm, line, controls, spacing_mm) for line in AXES @ Rotation.random(rng=rng).as_matrix()]
-    size = (len(AXES), 1, controls, controls, 3)
-    shares = np.array([1.0, config.swelling, config.swelling])
-    unit = shares / (SPLINE_RMS**2 * np.sqrt(len(AXES) * (shares**2).sum()))
-    noise = _Noise(tuple(lattices), unit * rng.normal(size=size))
-    # a small box can lie where the field happens to vanish; blown up to its strength it would be torn, so draw again
-    while _rms_mm(_steps(noise, config.strength_mm, SIDEWAYS[0]), box.middles) < config.strength_mm / 3:
-        noise = replace(noise, local=unit * rng.normal(size=size))
-    return noise
+    return controls
 
 
-def _lattice(centre_mm: np.ndarray, line: np.ndarray, controls: int, spacing_mm: float) -> Grid:
-    """(1, n, n) controls around the centre in the plane across the line; along it one, which is repeated for ever."""
-    across = np.linalg.svd(line[None])[2][1:]
-    axes = np.column_stack((line, *across))
+def _lattice(centre_mm: np.ndarray, axes: np.ndarray, controls: int, spacing_mm: float) -> Grid:
+    """(1, n, n) controls around the centre, in the plane across the line axes[:, 0]; along it one, repeated for ever."""
     origin_mm = centre_mm - axes[:, 1:].sum(axis=1) * spacing_mm * (controls - 1) / 2
     return Grid.regular((1, controls, controls), spacing_mm, origin_mm, axes)
 
@@ -216,18 +229,23 @@ def _lattice(centre_mm: np.ndarray, line: np.ndarray, controls: int, spacing_mm:
 # The steps, and what undoes them
 
 
-def _ever_more_exact(noise: _Noise, box: _Box, strength_mm: float) -> Iterator[tuple[list[BSpline], list[BSpline]]]:
-    """The six steps and the six that undo them, on finer and finer lattices, then with less and less swelling."""
-    for sideways in SIDEWAYS:
-        if sideways < SIDEWAYS[0]:
-            log.warning("a warp of %g mm swells less than asked, so that it stays exact", strength_mm)
-        steps = _steps_of_strength(noise, box, strength_mm, sideways)
-        if not (sideways and noise.local[..., 1:].any()):
-            yield steps, [replace(step, coefficients=-step.coefficients) for step in steps]
-            continue
-        for per_control in FINENESS:
-            if (noise.local.shape[2] * per_control) ** 2 <= MOST_NODES:
-                yield steps, [_undoing(step, per_control) for step in steps]
+def _refined(affine: Affine, steps: Sequence[BSpline], box: _Box, *, exact: bool, **ends: str) -> DrawnWarp:
+    """The steps and what undoes them, on lattices made finer until the measured error is small or they are too large.
+
+    exact  whether the steps only move lines along themselves: then the same shift backwards undoes them
+    """
+    if exact:
+        return _assembled(
+            affine, steps, [replace(step, coefficients=-step.coefficients) for step in steps], box, **ends
+        )
+    per_control = COARSEST
+    while True:
+        warp = _assembled(affine, steps, [_undoing(step, per_control) for step in steps], box, **ends)
+        # a fifth finer than the cube says, so that the second lattice is the last one
+        finer = int(np.ceil(1.2 * per_control * np.cbrt(warp.error_mm / TOLERANCE_MM)))
+        if warp.error_mm <= TOLERANCE_MM or _nodes_across(steps[0], finer) ** 2 > MOST_NODES:
+            return warp
+        per_control = finer
 
 
 def _steps_of_strength(noise: _Noise, box: _Box, strength_mm: float, sideways: float) -> list[BSpline]:
@@ -258,9 +276,8 @@ def _undoing(step: BSpline, per_control: int) -> BSpline:
     then read off there. The nodes contain the controls: what the inverse has in common with the step is held exactly.
     """
     axes, n = step.grid.axes, step.grid.shape[1]
-    # the field is constant from one control beyond the lattice on, and lines move by less than half a spacing
-    margin = 2 * per_control + RIM_NODES
-    nodes = (n - 1) * per_control + 1 + 2 * margin
+    nodes = _nodes_across(step, per_control)
+    margin = (nodes - 1 - (n - 1) * per_control) // 2
     fine_mm = step.grid.spacing_mm[1] / per_control
     origin_mm = step.grid.origin_mm - axes[:, 1:].sum(axis=1) * margin * fine_mm
     lattice = Grid.regular((1, nodes, nodes), (step.grid.spacing_mm[0], fine_mm, fine_mm), origin_mm, axes)
@@ -272,16 +289,23 @@ def _undoing(step: BSpline, per_control: int) -> BSpline:
     return BSpline(vectors, lattice)
 
 
+def _nodes_across(step: BSpline, per_control: int) -> int:
+    """The size of the inverse's lattice: the controls, what lies beyond them until the field is constant, and a rim."""
+    # constant from one control beyond the lattice on, and lines move by less than half a spacing
+    return (step.grid.shape[1] - 1 + 4) * per_control + 1 + 2 * RIM_NODES
+
+
 def _sideways_back(step: BSpline, arrived: np.ndarray) -> np.ndarray:
-    """(N, 3) LPS mm: the points whose lines are carried to these, by q <- q' - u(q), which contracts by 0.6 or better."""
+    """(N, 3) LPS mm: the points whose lines are carried to these: q <- q' - u(q), which contracts by 0.6 or better."""
     across = np.eye(3) - np.outer(step.grid.axes[:, 0], step.grid.axes[:, 0])
     sideways = replace(step, coefficients=step.coefficients @ across)
-    start = arrived
-    # 0.6^60 < 1e-13: what is left of any start
+    start, open_ = arrived.copy(), np.arange(len(arrived))
+    # 0.6^60 < 1e-13: nothing is left of any start
     for _ in range(60):
-        missed = sideways.apply(start) - arrived
-        start = start - missed
-        if np.abs(missed).max() < 1e-9:
+        missed = sideways.apply(start[open_]) - arrived[open_]
+        start[open_] -= missed
+        open_ = open_[np.abs(missed).max(axis=1) > NODE_TOLERANCE_MM]
+        if not len(open_):
             break
     return start
 

@@ -1,0 +1,46 @@
+"""`homolog evaluate`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from homolog.cli import terminal
+from homolog.cli.configs import Common, Evaluate, Reading
+from homolog.cli.options import FLAGS, CommonFlags, OptionalOutput
+
+
+def evaluate(
+    *,
+    output: OptionalOutput = None,
+    config: Annotated[Evaluate, FLAGS] = Evaluate(),
+    reading: Annotated[Reading, FLAGS] = Reading(),
+    common: CommonFlags = Common(),
+) -> None:
+    """Measures how good a registration is, with whatever is at hand.
+
+    Labels give Dice and the 95th percentile of the distance between surfaces in mm,
+    landmarks the target registration error in mm, the map its folds and how
+    unevenly it swells, map and inverse how far from itself a point comes back, in
+    mm. Labels and landmarks are measured before the map too.
+
+      homolog evaluate --transform t.h5 --fixed-labels f.nii.gz --moving-labels m.nii.gz
+      homolog evaluate --transform t.h5 --fixed-points f.fcsv --moving-points m.fcsv
+      homolog evaluate --transform t.h5 --inverse back.h5 --like f.nii.gz
+      homolog evaluate --fixed-labels f.nii.gz --warped-labels w.nii.gz -o metrics.json
+    """
+    from homolog.cli import figures
+    from homolog.cli.resources import require_room
+    from homolog.io.files import writing
+
+    if output is not None:
+        require_room(output)
+    facts = figures.measured(config, reading)
+    if output is not None:
+        with writing(output) as part:
+            part.write_text(terminal.as_json(facts) + "\n")
+        terminal.note(f"wrote {output}")
+    if config.json:
+        terminal.result_json(facts)
+        return
+    for columns, rows in figures.tables(facts):
+        terminal.show_table(columns, rows)

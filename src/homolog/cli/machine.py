@@ -1,0 +1,120 @@
+"""What `homolog doctor` finds out: about this machine and this installation, and about files."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+from homolog import __version__, kernels
+from homolog.cli import transforms
+from homolog.cli.configs import Reading
+from homolog.cli.inputs import kind_of
+from homolog.cli.resources import available_memory, gigabytes, require_folder, thread_limit
+from homolog.errors import HomologError
+from homolog.io import meshes, points, volumes
+from homolog.io.files import suffix_of
+from homolog.io.transforms import FORMATS
+
+PACKAGES = ("numpy", "scipy", "numba", "torch", "nibabel", "SimpleITK", "pydicom", "safetensors", "rich", "cyclopts")
+
+
+def facts() -> dict[str, Any]:
+    memory = available_memory()
+    return {
+        "homolog": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "devices": _devices(),
+        "threads": thread_limit(),
+        "memory": None if memory is None else gigabytes(memory),
+        "kernels": _kernels(),
+        "cache": _cache(),
+    }
+
+
+def what_is(path: Path) -> dict[str, Any]:
+    """What a file holds, by reading as little of it as tells; kind "unreadable" with the reason, where that fails."""
+    try:
+        return _what_is(path)
+    except HomologError as error:
+        return {"kind": "unreadable", "error": error.message, "hint": error.hint}
+
+
+def as_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {as_text(entry)}" for name, entry in value.items() if entry not in (None, ""))
+    if isinstance(value, list):
+        return ", ".join(map(as_text, value))
+    return "unknown" if value is None else str(value)
+
+
+def _what_is(path: Path) -> dict[str, Any]:
+    kind, suffix = kind_of(path), suffix_of(path)
+    if kind == "mesh":
+        mesh = meshes.read_mesh(path, frame="LPS")
+        return {"kind": "mesh", "points": len(mesh.points), "triangles": len(mesh.faces)}
+    if kind == "volume" and not (suffix in FORMATS and suffix not in (*volumes.NIFTI, *volumes.ITK)):
+        try:
+            return {"kind": "volume", "grid": repr(volumes.read_grid(path))}
+        except HomologError as error:
+            return _map_or(error, path)
+    if kind == "points":
+        try:
+            found = points.read_points(path, frame=points.frame_said(path) or "LPS")
+            return {"kind": "points", "count": len(found), "frame": points.frame_said(path) or "not said"}
+        except HomologError as error:
+            return _map_or(error, path)
+    return {"kind": "map", "meaning": transforms.sentence(transforms.known(path, Reading()))}
+
+
+def _map_or(error: HomologError, path: Path) -> dict[str, Any]:
+    """The file as a map, which `.nii.gz` and `.txt` may hold too; else the first complaint, which fits its ending."""
+    try:
+        return {"kind": "map", "meaning": transforms.sentence(transforms.known(path, Reading()))}
+    except HomologError:
+        raise error from None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _devices() -> list[str]:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return [*gpus, *(["Apple GPU"] if torch.backends.mps.is_available() else []), f"CPU ({platform.machine()})"]
+
+
+def _kernels() -> str:
+    """Whether the compiled kernels lie ready; the first call compiles what does not, which takes a minute."""
+    compiled = [
+        function
+        for module in iter_modules(kernels.__path__)
+        if module.name != "warm"
+        for function in vars(import_module(f"{kernels.__name__}.{module.name}")).values()
+        if hasattr(function, "py_func") and function.stats.cache_path
+    ]
+    ready = [f for f in compiled if any(Path(f.stats.cache_path).glob(f"*.{f.py_func.__qualname__}-*.nbi"))]
+    hint = "" if len(ready) == len(compiled) else " (python -m homolog.kernels.warm compiles them)"
+    return f"{len(ready)} of {len(compiled)} compiled{hint}"
+
+
+def _cache() -> str:
+    from platformdirs import user_cache_path
+
+    folder = Path(os.environ.get("HOMOLOG_CACHE") or user_cache_path("homolog"))
+    try:
+        return f"{require_folder(folder)} (writable)"
+    except HomologError as error:
+        return f"{folder} ({error.message})"
