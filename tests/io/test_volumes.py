@@ -104,11 +104,13 @@ def test_labels_with_fractions_are_refused_with_the_fraction(tmp_path, volume, f
         volumes.read_labels(tmp_path / "organs.nii.gz")
 
 
-def test_int64_labels_are_written_smaller_because_not_every_program_reads_them(tmp_path):
-    volumes.write(labels(np.int64), tmp_path / "organs.nrrd")
+def test_labels_can_be_written_smaller_if_they_fit(tmp_path):
+    volumes.write(labels(np.int32), tmp_path / "organs.nrrd", dtype="uint8")
     assert sitk.ReadImage(str(tmp_path / "organs.nrrd")).GetPixelID() == sitk.sitkUInt8
-    with pytest.raises(BadInput, match="do not fit"):
-        volumes.write(Volume(labels(np.int64).data + 2**40, oblique_grid(), "x", "labels"), tmp_path / "x.nrrd")
+    with pytest.raises(BadInput, match="0 to 299 do not fit in uint8"):
+        volumes.write(labels(np.int32, 300), tmp_path / "more.nrrd", dtype="uint8")
+    with pytest.raises(BadInput, match="'float16' cannot be written"):
+        volumes.write(labels(), tmp_path / "more.nrrd", dtype="float16")
 
 
 @pytest.mark.parametrize("suffix", WRITABLE)

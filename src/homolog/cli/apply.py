@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from homolog.cli import terminal
 from homolog.cli.configs import Apply, Common, Reading
-from homolog.cli.options import FLAGS, CommonFlags
+from homolog.cli.options import FLAGS, CommonFlags, ReadingFlags
 
 Map = Annotated[str, Parameter(help="The map's file; or the word `identity`: same patient, another grid (--like).")]
 Inputs = Annotated[Path, Parameter(help="Volumes, label maps (--labels), point lists, meshes.")]
@@ -28,7 +28,7 @@ def apply(
     *inputs: Inputs,
     output: Where = None,
     config: Annotated[Apply, FLAGS] = Apply(),
-    reading: Annotated[Reading, FLAGS] = Reading(),
+    reading: ReadingFlags = Reading(),
     common: CommonFlags = Common(),
 ) -> None:
     """Brings images, labels, points and meshes to the other patient.

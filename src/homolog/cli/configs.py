@@ -25,9 +25,9 @@ class Reading:
     """What the file of a map may leave unsaid."""
 
     like: Path | None = None
-    """An image, of which only the grid counts: the one to fill or to measure on, else the fixed one of the map."""
+    """An image whose grid to use: to fill or to measure on; for maps that count in voxels, the fixed one."""
     moving_like: Path | None = None
-    """An image on the moving grid, for formats that count in its voxels and for the way from fixed to moving."""
+    """The same of the moving image: for the way from fixed to moving, and for maps that count in its voxels."""
     format: Literal["itk", "field", "learn2reg", "deeds", "frog", "greedy"] | None = None
     """The map's format, where its ending does not tell."""
     matrix: str | None = None

@@ -28,16 +28,16 @@ def convert(
 ) -> None:
     """Writes a volume, a point list or a mesh in another format.
 
-    homolog convert dicom_folder ct.nii.gz
-    homolog convert stored.nii.gz ct.nii.gz --rescale 1 -1024 --dtype int16
-    homolog convert landmarks.csv landmarks.mrk.json --points-space RAS
+    Whatever frame the formats are in, places stay where they are.
+
+      homolog convert dicom_folder ct.nii.gz
+      homolog convert stored.nii.gz ct.nii.gz --rescale 1 -1024 --dtype int16
+      homolog convert landmarks.csv landmarks.mrk.json --points-space RAS
     """
     from homolog.cli import inputs
-    from homolog.cli.resources import require_room
 
+    inputs.require_apart((source,), [target])
     kind = inputs.kind_of(source)
-    inputs.output_names((source,), target if target.suffix else target / "", "converted")
-    require_room(target)
     {"volume": _volume, "points": _points, "mesh": _mesh}[kind](source, target, config)
     terminal.result(target)
 

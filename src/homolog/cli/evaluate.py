@@ -6,14 +6,14 @@ from typing import Annotated
 
 from homolog.cli import terminal
 from homolog.cli.configs import Common, Evaluate, Reading
-from homolog.cli.options import FLAGS, CommonFlags, OptionalOutput
+from homolog.cli.options import FLAGS, CommonFlags, OptionalOutput, ReadingFlags
 
 
 def evaluate(
     *,
     output: OptionalOutput = None,
     config: Annotated[Evaluate, FLAGS] = Evaluate(),
-    reading: Annotated[Reading, FLAGS] = Reading(),
+    reading: ReadingFlags = Reading(),
     common: CommonFlags = Common(),
 ) -> None:
     """Measures how good a registration is, with whatever is at hand.

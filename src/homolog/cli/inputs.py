@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from homolog.cli.resources import require_folder, require_room
+from homolog.cli.resources import require_room
 from homolog.errors import BadInput
 from homolog.io.files import stem_of, suffix_of
 
@@ -48,11 +48,20 @@ def output_names(inputs: tuple[Path, ...], output: Path | None, ending: str) -> 
         names = [output]
     else:
         names = [output / f"{stem_of(path)}{_written(path)}" for path in inputs]
-    _require_apart(inputs, names)
-    for name in names:
-        # a folder still to be made has nothing in the way
-        require_room(name) if name.parent.is_dir() else require_folder(name.parent)
+    require_apart(inputs, names)
     return names
+
+
+def require_apart(inputs: tuple[Path, ...], names: list[Path]) -> None:
+    """Every output can be made, and takes the place of no input and of no other output."""
+    taken = {path.absolute(): path for path in inputs}
+    for path, name in zip(inputs, names):
+        if name.absolute() in taken:
+            other = taken[name.absolute()]
+            message = f"{path} would be written over {other}" if other != path else f"{path} would be written over"
+            raise BadInput(message, "-o ANOTHER_FOLDER")
+        taken[name.absolute()] = path
+        require_room(name)
 
 
 def _written(path: Path) -> str:
@@ -64,14 +73,3 @@ def _written(path: Path) -> str:
 
 def _is_folder(output: Path) -> bool:
     return output.is_dir() or str(output).endswith(("/", os.sep)) or not suffix_of(output)
-
-
-def _require_apart(inputs: tuple[Path, ...], names: list[Path]) -> None:
-    """No output takes the place of an input, or of another output."""
-    taken = {path.absolute(): path for path in inputs}
-    for path, name in zip(inputs, names):
-        if name.absolute() in taken:
-            other = taken[name.absolute()]
-            message = f"{path} would be written over {other}" if other != path else f"{path} would be written over"
-            raise BadInput(message, "-o ANOTHER_FOLDER")
-        taken[name.absolute()] = path

@@ -7,12 +7,13 @@ from typing import Annotated
 
 from cyclopts import App, Group, Parameter
 
-from homolog.cli.configs import Common
+from homolog.cli.configs import Common, Reading
 
 # A Config whose fields are flags: `config: Annotated[Apply, FLAGS] = Apply()`.
 FLAGS = Parameter(name="*")
 
 CommonFlags = Annotated[Common, Parameter(name="*", group=Group("Common", sort_key=9))]
+ReadingFlags = Annotated[Reading, Parameter(name="*", group=Group("The map's file", sort_key=8))]
 MapFile = Annotated[Path, Parameter(help="The map's file: .h5, .tfm, .txt, .mat, a displacement .nii.gz, ...")]
 Output = Annotated[Path, Parameter(name=("--output", "-o"), help="The file to write.")]
 OptionalOutput = Annotated[Path | None, Parameter(name=("--output", "-o"), help="The file to write.")]

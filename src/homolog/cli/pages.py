@@ -18,7 +18,7 @@ class PlainPages:
 
     def render_usage(self, console: Any, options: Any, usage: Any) -> None:
         if usage:
-            _print(console, f"{_words(usage)}\n")
+            _print(console, f"Usage: {_words(usage).removeprefix('Usage: ')}\n")
 
     def render_description(self, console: Any, options: Any, description: Any) -> None:
         if _words(description):

@@ -9,10 +9,9 @@ from cyclopts import Parameter
 
 from homolog.cli import terminal
 from homolog.cli.configs import Common, Compose, Info, Invert, Jacobian, Reading
-from homolog.cli.options import FLAGS, CommonFlags, MapFile, Output
+from homolog.cli.options import FLAGS, CommonFlags, MapFile, Output, ReadingFlags
 
 Maps = Annotated[Path, Parameter(help="Maps in the order of a matrix product: LAST ... FIRST.")]
-ReadingFlags = Annotated[Reading, FLAGS]
 
 
 def info(

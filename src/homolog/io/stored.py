@@ -18,9 +18,9 @@ import numpy as np
 
 from homolog.errors import BadInput, NotEnoughMemory, UnreadableFile
 from homolog.space.grid import Grid
+from homolog.space.volume import LABEL_TYPES
 
 SLAB_PLANES = 16
-LABEL_TYPES = (np.uint8, np.int16, np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +48,11 @@ def intensities(stored: Stored) -> np.ndarray:
 
 def labels(stored: Stored) -> np.ndarray:
     """(I, J, K) in the smallest of uint8, int16 and int32 that holds every value; fractions are refused."""
-    first = next((t for t in LABEL_TYPES if np.can_cast(stored.dtype, t)), np.int32)
+    first = next((t for t in LABEL_TYPES if np.can_cast(stored.dtype, t)), "int32")
     values = _gathered(stored, np.dtype(first), lambda slab: _whole_numbers(slab, stored.path))
-    return values.astype(smallest_label_type(int(values.min()), int(values.max())), copy=False)
-
-
-def smallest_label_type(low: int, high: int) -> np.dtype:
-    """The smallest of uint8, int16 and int32 that holds low and high; the last where none does."""
-    holds = (t for t in LABEL_TYPES if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
-    return np.dtype(next(holds, np.int32))
+    low, high = values.min(), values.max()
+    smallest = next(t for t in LABEL_TYPES if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    return values.astype(smallest, copy=False)
 
 
 def planes(stream: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype, path: Path) -> Iterator[np.ndarray]:

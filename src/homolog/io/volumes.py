@@ -14,7 +14,7 @@ import numpy as np
 from homolog.errors import BadInput, GridMismatch, UnreadableFile
 from homolog.io.axes import is_sheared, perpendicular_cover
 from homolog.io.files import require_file, suffix_of
-from homolog.io.stored import Stored, intensities, labels, smallest_label_type
+from homolog.io.stored import Stored, intensities, labels
 from homolog.space.grid import Grid
 from homolog.space.volume import Volume
 
@@ -165,24 +165,20 @@ def _perpendicular(volume: Volume, path: Path, resample_shear: bool, outside: fl
 
 def _written_type(data: np.ndarray, dtype: str | None, path: Path) -> np.dtype:
     """The type on disk, once it is sure that it holds every number."""
-    if dtype is None and data.dtype.kind == "f":
-        return np.dtype(np.float32)
-    if dtype is not None and str(dtype) not in WRITTEN_TYPES:
-        raise BadInput(f"{path}: '{dtype}' cannot be written, only {', '.join(WRITTEN_TYPES)}")
-    if dtype is None and data.dtype.name in WRITTEN_TYPES:
+    if dtype is None:
         return data.dtype
-    low, high = data.min(), data.max()
-    kind = smallest_label_type(int(low), int(high)) if dtype is None else np.dtype(dtype)
-    _require_range(low, high, kind, path)
+    if str(dtype) not in WRITTEN_TYPES:
+        raise BadInput(f"{path}: '{dtype}' cannot be written, only {', '.join(WRITTEN_TYPES)}")
+    kind = np.dtype(dtype)
+    if kind.kind != "f":
+        _require_range(np.rint(data.min()), np.rint(data.max()), kind, path)
     return kind
 
 
 def _require_range(low: float, high: float, kind: np.dtype, path: Path) -> None:
-    if kind.kind == "f":
-        return
     limits = np.iinfo(kind)
     # NaN fails both comparisons
-    if not (np.rint(low) >= limits.min and np.rint(high) <= limits.max):
+    if not (low >= limits.min and high <= limits.max):
         raise BadInput(
             f"{path}: values from {low:.6g} to {high:.6g} do not fit in {kind.name} ({limits.min} to {limits.max})",
             "write it as float32",
