@@ -240,6 +240,12 @@ def test_a_folder_without_dicom_points_to_the_volume_in_it(tmp_path: Path) -> No
     assert "ct.nii.gz" in caught.value.hint
 
 
+def test_a_file_that_only_calls_itself_dicom_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ct.dcm").write_bytes(b"<html>Not found</html>" * 40)
+    with pytest.raises(UnreadableFile, match=r"ct\.dcm is not DICOM"):
+        volumes.read(tmp_path / "ct.dcm")
+
+
 def test_one_slice_asks_for_its_folder(tmp_path: Path, stored: np.ndarray) -> None:
     make.save_series(tmp_path, stored)
     with pytest.raises(BadInput, match="single slice") as caught:
@@ -262,6 +268,7 @@ def test_a_ct_without_hounsfield_units_is_refused(tmp_path: Path, stored: np.nda
     make.save_series(tmp_path, stored, **{tag: None})
     with pytest.raises(BadInput, match=f"un-rescaled CT.*{tag}"):
         volumes.read(tmp_path)
+    assert volumes.read_grid(tmp_path).shape == stored.shape
 
 
 def test_an_mr_needs_no_slope(tmp_path: Path, stored: np.ndarray) -> None:
@@ -306,7 +313,7 @@ def test_an_mr_that_shows_low_numbers_bright_is_turned_round(tmp_path: Path, sto
 
 
 @pytest.mark.parametrize("how", ["JPEG2000", "JPEG", "RLE"])
-def test_compressed_slices_hold_the_same_numbers(tmp_path: Path, how: str) -> None:
+def test_compressed_slices_hold_the_same_numbers(tmp_path: Path, how: str, capfd: pytest.CaptureFixture) -> None:
     stored = make.stored_numbers((40, 33, 3))
     for k, one in enumerate(make.save_series(tmp_path, stored)):
         if how == "RLE":
@@ -316,6 +323,7 @@ def test_compressed_slices_hold_the_same_numbers(tmp_path: Path, how: str) -> No
         assert one.file_meta.TransferSyntaxUID.is_encapsulated
         make.save(one, tmp_path / f"IM{(7 * k + 3) % 97:02d}")
     np.testing.assert_array_equal(volumes.read(tmp_path).data, stored - 1024.0)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_pixels_nobody_can_decode_name_their_packing(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def test_straightening_asks_what_lies_outside(tmp_path):
     grid = sheared_grid()
     with pytest.raises(BadInput, match="voxels around") as caught:
         volumes.write(Volume(np.zeros(grid.shape, np.float32), grid, "x"), tmp_path / "x.nrrd", resample_shear=True)
-    assert "--outside" in caught.value.hint
+    assert "outside=-1000.0" in caught.value.hint
 
 
 # 2 kB is room for every header and for no volume

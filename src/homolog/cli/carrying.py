@@ -38,7 +38,7 @@ class Step:
     """One input, ready to be brought over.
 
     map   None for the identity
-    side  whose it is, if that is known before it is read
+    side  whose it is; None for the identity
     like  the grid to fill, for the identity
     """
 
@@ -68,8 +68,8 @@ def planned(
     kinds = [_known_kind(path, config) for path in paths]
     the_map = None if transform == IDENTITY else read_map(Path(transform), reading)
     like = _like_for_identity(paths, kinds, reading) if the_map is None else None
-    sides = [_side_by_place(the_map, path, kind, config) for path, kind in zip(paths, kinds)]
-    targets = inputs.output_names(paths, output, _ending(the_map, sides[0], reading))
+    sides = [_side(the_map, path, kind, config) if the_map else None for path, kind in zip(paths, kinds)]
+    targets = inputs.output_names(paths, output, _ending(sides[0], reading))
     return [
         Step(path, target, kind, the_map, side, like, config)
         for path, target, kind, side in zip(paths, targets, kinds, sides)
@@ -78,10 +78,9 @@ def planned(
 
 def carried(step: Step) -> Carried:
     """Reads one input, brings it over and writes it."""
-    if step.kind == "volume":
-        return _identical(step) if step.map is None else _volume(step, step.map)
-    assert step.map is not None and step.side is not None
-    return _points(step, step.map, step.side) if step.kind == "points" else _mesh(step, step.map, step.side)
+    if step.map is None or step.side is None:
+        return _identical(step)
+    return {"volume": _volume, "points": _points, "mesh": _mesh}[step.kind](step, step.map, step.side)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -108,18 +107,17 @@ def _like_for_identity(paths: tuple[Path, ...], kinds: list[Kind], reading: Read
     return volumes.read_grid(reading.like)
 
 
-def _side_by_place(the_map: Map | None, path: Path, kind: Kind, config: Apply) -> Side | None:
-    """Whose input this is, if that can be told without reading it; what only reading tells is left open."""
-    if the_map is None:
-        return None
-    by_place = recognise(the_map.record, path=path) if the_map.record else None
+def _side(the_map: Map, path: Path, kind: Kind, config: Apply) -> Side:
+    """Whose input this is: as said, else as the record knows it by its place or, for an image, by its content."""
+    record = the_map.record
+    by_place = recognise(record, path=path) if record else None
     if config.from_ and by_place not in (None, config.from_):
-        log.warning(
-            "%s is the %s image by the record of %s; read as %s, as asked", path, by_place, the_map.path, config.from_
-        )
+        said = f"read as {config.from_}, as asked"
+        log.warning("%s is the %s image by the record of %s; %s", path, by_place, the_map.path, said)
     side = config.from_ or by_place
-    # an image's content may still be in the record; what else there is was never recorded
-    if side is None and (the_map.record is None or kind != "volume" or config.labels):
+    if side is None and record and kind == "volume" and not config.labels:
+        side = recognise(record, volumes.read(path))
+    if side is None:
         raise _unknown_side(the_map, path)
     return side
 
@@ -137,25 +135,22 @@ def _unknown_side(the_map: Map, path: Path) -> BadInput:
     )
 
 
-def _ending(the_map: Map | None, side: Side | None, reading: Reading) -> str:
+def _ending(side: Side | None, reading: Reading) -> str:
     """What is added to an input's name where no output was named."""
-    if the_map is None:
-        assert reading.like is not None
-        return f"on_{stem_of(reading.like)}"
-    return "in_" + (OTHER[side] if side else "other")
+    if side is not None:
+        return f"in_{OTHER[side]}"
+    assert reading.like is not None
+    return f"on_{stem_of(reading.like)}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Volumes
 
 
-def _volume(step: Step, the_map: Map) -> Carried:
-    known = step.side and _checked_grid(step, the_map, step.side)
+def _volume(step: Step, the_map: Map, side: Side) -> Carried:
+    grid = _with_spacing(the_map.grid_to_fill(OTHER[side]), step.config)
+    _require_memory(step, grid, solved=side == "fixed" and not isinstance(the_map.transform, Affine))
     volume, outside, why = _read(step)
-    side = step.side or recognise(the_map.record, volume)  # type: ignore[arg-type]
-    if side is None:
-        raise _unknown_side(the_map, step.path)
-    grid = known or _checked_grid(step, the_map, side)
     volume = volume.in_space(the_map.space(side))
     moving_from_fixed, how = _towards(the_map.transform, side, grid)
     result = warp(volume, moving_from_fixed, grid, outside=outside, interpolation=step.config.interpolation)
@@ -183,13 +178,6 @@ def _towards(transform: Transform, side: Side, grid: Grid) -> tuple[Transform, s
         inversion.transform,
         f", through the inverse ({inversion.mean_mm:.2g} mm off, {inversion.max_mm:.2g} at most)",
     )
-
-
-def _checked_grid(step: Step, the_map: Map, side: Side) -> Grid:
-    """The grid to fill, if there is memory for it."""
-    grid = _with_spacing(the_map.grid_to_fill(OTHER[side]), step.config)
-    _require_memory(step, grid, solved=side == "fixed" and not isinstance(the_map.transform, Affine))
-    return grid
 
 
 def _with_spacing(grid: Grid, config: Apply) -> Grid:

@@ -32,8 +32,10 @@ def doctor(
     if config.json:
         terminal.result_json({**facts, "files": found} if files else facts)
     else:
-        for name, value in {**facts, **found}.items():
-            terminal.result(f"{name:12} {machine.as_text(value)}")
+        for name, value in facts.items():
+            terminal.result(f"{name:10}  {machine.as_text(value)}")
+        for name, what in found.items():
+            terminal.result(f"{name}: {machine.as_text(what)}")
     broken = [name for name, what in found.items() if what["kind"] == "unreadable"]
     if broken:
         raise BadInput(

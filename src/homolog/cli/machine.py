@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,7 @@ from homolog.io import meshes, points, volumes
 from homolog.io.files import suffix_of
 from homolog.io.transforms import FORMATS
 
+Reader = Callable[[Path], dict[str, Any]]
 PACKAGES = ("numpy", "scipy", "numba", "torch", "nibabel", "SimpleITK", "pydicom", "safetensors", "rich", "cyclopts")
 
 
@@ -60,26 +62,36 @@ def _what_is(path: Path) -> dict[str, Any]:
     if kind == "mesh":
         mesh = meshes.read_mesh(path, frame="LPS")
         return {"kind": "mesh", "points": len(mesh.points), "triangles": len(mesh.faces)}
-    if kind == "volume" and not (suffix in FORMATS and suffix not in (*volumes.NIFTI, *volumes.ITK)):
-        try:
-            return {"kind": "volume", "grid": repr(volumes.read_grid(path))}
-        except HomologError as error:
-            return _map_or(error, path)
+    if kind == "volume" and (suffix not in FORMATS or suffix in (*volumes.NIFTI, *volumes.ITK)):
+        return _one_of(path, _volume, _map)
     if kind == "points":
-        try:
-            found = points.read_points(path, frame=points.frame_said(path) or "LPS")
-            return {"kind": "points", "count": len(found), "frame": points.frame_said(path) or "not said"}
-        except HomologError as error:
-            return _map_or(error, path)
-    return {"kind": "map", "meaning": transforms.sentence(transforms.known(path, Reading()))}
+        return _one_of(path, _map, _points) if suffix in FORMATS else _points(path)
+    return _map(path)
 
 
-def _map_or(error: HomologError, path: Path) -> dict[str, Any]:
-    """The file as a map, which `.nii.gz` and `.txt` may hold too; else the first complaint, which fits its ending."""
+def _one_of(path: Path, first: Reader, second: Reader) -> dict[str, Any]:
+    """As what it probably is, or else as what its ending may mean too; the complaint is the first one's."""
     try:
-        return {"kind": "map", "meaning": transforms.sentence(transforms.known(path, Reading()))}
-    except HomologError:
-        raise error from None
+        return first(path)
+    except HomologError as error:
+        try:
+            return second(path)
+        except HomologError:
+            raise error from None
+
+
+def _volume(path: Path) -> dict[str, Any]:
+    return {"kind": "volume", "grid": repr(volumes.read_grid(path))}
+
+
+def _points(path: Path) -> dict[str, Any]:
+    frame = points.frame_said(path)
+    found = points.read_points(path, frame=frame or "LPS")
+    return {"kind": "points", "count": len(found), "frame": frame or "not said"}
+
+
+def _map(path: Path) -> dict[str, Any]:
+    return {"kind": "map", "meaning": transforms.sentence(transforms.known(path, Reading()))}
 
 
 def _version(package: str) -> str:

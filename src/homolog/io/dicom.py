@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from zipfile import is_zipfile
 
 import numpy as np
 from pydicom import Dataset
@@ -49,7 +50,6 @@ def opened(path: Path, series: str | None = None) -> Stored:
     slices = _chosen(groups, path, series)
     _require_one_file_is_enough(path, slices)
     slices, grid = stacked(slices, str(path))
-    require_rescale(slices, str(path))
     space = path.resolve().name if path.is_dir() else stem_of(path)
     return Stored(path, grid, space, np.dtype(np.float32), lambda: _slabs(path, slices))
 
@@ -77,6 +77,8 @@ def _groups(path: Path) -> list[list[Slice]]:
                 continue
             for slice_ in slices_of(file, header):
                 groups[slice_.series, str(header.SOPClassUID), slice_.is_localiser].append(slice_)
+    if not groups and path.is_file() and not is_zipfile(path):
+        raise UnreadableFile(f"{path} is not DICOM", COPY_AGAIN)
     if not groups:
         raise BadInput(f"{path} holds no DICOM file", _hint_for_other_files(path))
     return sorted(groups.values(), key=lambda g: (bool(refusal(g[0])), g[0].is_localiser, -len(g), g[0].series))
@@ -116,6 +118,7 @@ def _no_volume(first: Slice, path: Path) -> BadInput:
 
 def _slabs(path: Path, slices: list[Slice]) -> Iterator[np.ndarray]:
     """(n, J, I) float32, a slab of slices at a time."""
+    require_rescale(slices, str(path))
     planes = _planes(path, slices)
     while slab := list(islice(planes, SLAB_PLANES)):
         yield np.stack(slab)

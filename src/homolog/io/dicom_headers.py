@@ -98,7 +98,7 @@ class Slice:
 
     @property
     def is_localiser(self) -> bool:
-        return "LOCALIZER" in [str(word).upper() for word in self.header.get("ImageType") or []]
+        return "LOCALIZER" in str(self.header.get("ImageType")).upper()
 
     @property
     def size(self) -> tuple[int, int]:

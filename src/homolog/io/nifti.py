@@ -64,21 +64,21 @@ def write(data: np.ndarray, grid: Grid, dtype: np.dtype, path: Path) -> None:
             _put(file, header, data, dtype)
 
 
-def looks_like(first_bytes: bytes) -> bool:
-    """Whether an uncompressed file that starts so is NIfTI."""
-    return first_bytes[344:348] in (b"n+1\0", b"ni1\0") or first_bytes[4:8] in (b"n+2\0", b"ni2\0")
-
-
 def _header(path: Path) -> Any:
     with decompressing(path), _stream(path) as stream:
         block = stream.read(540)
     for kind, size in ((nibabel.Nifti1Header, 348), (nibabel.Nifti2Header, 540)):
         for endianness in "<>":
-            if len(block) >= size and np.frombuffer(block[:4], f"{endianness}i4")[0] == size and looks_like(block):
+            if len(block) >= size and np.frombuffer(block[:4], f"{endianness}i4")[0] == size and _is_nifti(block):
                 return _mended(kind(block[:size], endianness, check=False), path)
     raise UnreadableFile(
         f"{path} is not a NIfTI file: it starts with {block[:24]!r}", "check that it was saved as NIfTI"
     )
+
+
+def _is_nifti(first_bytes: bytes) -> bool:
+    """Whether an uncompressed file that starts so is NIfTI."""
+    return first_bytes[344:348] in (b"n+1\0", b"ni1\0") or first_bytes[4:8] in (b"n+2\0", b"ni2\0")
 
 
 def _mended(header: Any, path: Path) -> Any:

@@ -157,7 +157,10 @@ def _perpendicular(volume: Volume, path: Path, resample_shear: bool, outside: fl
     if volume.kind == "labels":
         outside = 0.0
     if outside is None:
-        raise BadInput(f"{path}: straight axes need voxels around '{volume.space}'", "--outside -1000 for a CT")
+        raise BadInput(
+            f"{path}: straight axes need voxels around '{volume.space}'",
+            "write(..., resample_shear=True, outside=-1000.0) for a CT",
+        )
     from homolog.space.sampling import resample
 
     return resample(volume, perpendicular_cover(volume.grid), outside=outside)

@@ -15,9 +15,9 @@ class WarpConfig:
     strength_mm: float = 8.0
     """mm, the root mean square over the grid of how far the smooth part moves a point."""
     control_spacing_mm: float = 50.0
-    """mm between the smooth part's control points: two places farther apart than this move nearly independently."""
+    """mm between the smooth part's control points: places this far apart move two thirds alike, twice as far a quarter."""
     swelling: float = 1.0
-    """0 to 1, how much of the smooth motion may change volumes: at 1 no direction is favoured, at 0 every volume stays."""
+    """0 to 1, how much of the smooth motion may change volumes: 1 favours no direction, 0 keeps every volume."""
     rotation_degrees: float = 5.0
     """degrees, the turn about a drawn axis through the grid's centre."""
     log_scale: float = 0.05

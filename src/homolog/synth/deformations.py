@@ -220,7 +220,7 @@ def _controls_across(box: _Box, spacing_mm: float) -> int:
 
 
 def _lattice(centre_mm: np.ndarray, axes: np.ndarray, controls: int, spacing_mm: float) -> Grid:
-    """(1, n, n) controls around the centre, in the plane across the line axes[:, 0]; along it one, repeated for ever."""
+    """(1, n, n) controls around the centre, in the plane across the line axes[:, 0]; along it one, which goes on."""
     origin_mm = centre_mm - axes[:, 1:].sum(axis=1) * spacing_mm * (controls - 1) / 2
     return Grid.regular((1, controls, controls), spacing_mm, origin_mm, axes)
 
