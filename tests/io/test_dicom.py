@@ -125,6 +125,13 @@ def test_two_acquisitions_at_one_place_are_named(tmp_path: Path, stored: np.ndar
         volumes.read_grid(tmp_path)
 
 
+def test_two_slices_at_one_place_that_differ_in_nothing_are_named_too(tmp_path: Path, stored: np.ndarray) -> None:
+    make.save_series(tmp_path, stored)
+    make.save(make.slice_of(stored[:, :, 0], make.positions(6)[2], 3, SOPInstanceUID="1.2.99"), tmp_path / "AGAIN")
+    with pytest.raises(BadInput, match=r"1 positions .*AGAIN \(instance 3\) and IM17 \(instance 3\) at [-\d.]+ mm$"):
+        volumes.read_grid(tmp_path)
+
+
 def test_a_copied_file_is_passed_over(tmp_path: Path, stored: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
     make.save_series(tmp_path, stored)
     (tmp_path / "backup").mkdir()

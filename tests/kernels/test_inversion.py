@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from homolog.kernels.interpolate import sample_vectors_reference
+from homolog.kernels.displacement import sample_vectors_reference
 from homolog.kernels.inversion import invert_points, invert_points_reference
 
 

@@ -108,11 +108,11 @@ def _require_steps(slices: Sequence[Slice], along_mm: np.ndarray, name: str) -> 
 def _taken_twice(slices: Sequence[Slice], along_mm: np.ndarray, twice: np.ndarray, name: str) -> BadInput:
     n = int(twice[0])
     first, second = slices[n], slices[n + 1]
-    differs = [k for k in TELLING if first.header.get(k) != second.header.get(k)]
-    told = f"; they differ in {differs[0]} ({', '.join(str(s.header.get(differs[0])) for s in (first, second))})"
+    differs = next((k for k in TELLING if first.header.get(k) != second.header.get(k)), "")
+    told = f"; they differ in {differs} ({first.header.get(differs)}, {second.header.get(differs)})" if differs else ""
     return BadInput(
         f"{name}: {twice.size} positions hold more than one slice, as {first.name} and {second.name} at "
-        f"{along_mm[n]:.2f} mm{told if differs else ''}",
+        f"{along_mm[n]:.2f} mm{told}",
         "several acquisitions share this series; put the files of one in a folder of their own",
     )
 

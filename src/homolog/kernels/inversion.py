@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from homolog.kernels.arrays import reading
-from homolog.kernels.interpolate import _vector_and_slope, sample_vectors_reference
+from homolog.kernels.displacement import sample_vectors_reference, vector_and_slope
 
 # A fixed point that does better than this contracts well enough to need no derivative.
 CONTRACTION = 0.5
@@ -32,7 +32,7 @@ def invert_points_reference(
 
 @njit(inline="always", cache=True)
 def _residual(vectors, u, v, d, slope, r):  # type: ignore[no-untyped-def]
-    _vector_and_slope(vectors, u[0], u[1], u[2], d, slope)
+    vector_and_slope(vectors, u[0], u[1], u[2], d, slope)
     r[0], r[1], r[2] = u[0] + d[0] - v[0], u[1] + d[1] - v[1], u[2] + d[2] - v[2]
     return np.sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2])
 
@@ -99,7 +99,7 @@ def _invert_points(vectors, targets, tolerance, solution, residual):  # type: ig
         # the neighbour's displacement, from which one or two steps are left in a row of voxels; its own; none
         for start in range(0 if near else 1, 3):
             if start == 1:
-                _vector_and_slope(vectors, v[0], v[1], v[2], d, slope)
+                vector_and_slope(vectors, v[0], v[1], v[2], d, slope)
             for m in range(3):
                 if start == 0:
                     u[m] = v[m] + solution[n - 1, m] - targets[n - 1, m]

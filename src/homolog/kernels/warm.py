@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from homolog.kernels import bspline, interpolate, inversion, jacobian, points
+from homolog.kernels import bspline, displacement, interpolate, inversion, jacobian, points
 
 
 def warm() -> None:
@@ -18,9 +18,9 @@ def warm() -> None:
     for dtype in (np.uint8, np.int16, np.int32):
         for mode in ("nearest", "vote"):
             interpolate.sample(np.ones((4, 4, 4), dtype), voxels, mode, 0)
-    interpolate.displace(vectors, np.eye(4), voxels)
-    interpolate.sample_vectors_and_slopes(vectors, voxels)
-    interpolate.warp_dense(image, vectors, np.eye(4), np.eye(3), 0.0)
+    displacement.displace(vectors, np.eye(4), voxels)
+    displacement.sample_vectors_and_slopes(vectors, voxels)
+    displacement.warp_dense(image, vectors, np.eye(4), np.eye(3), 0.0)
     points.lattice(np.eye(4), (4, 4, 4), 0, 4)
     points.moved(np.eye(4), voxels)
     bspline.evaluate(vectors, voxels)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from homolog.errors import BadInput, SpaceMismatch
+from homolog.kernels import displacement as fields
 from homolog.kernels import interpolate, smooth
 from homolog.kernels.threads import over_planes
 from homolog.space.dense import sampled_displacement as sampled_displacement
@@ -124,7 +125,7 @@ def _warp_numpy(moving: Volume, transform: Transform, grid: Grid, mode: str, out
     if dense is not None:
         displacement, after = dense
         source_from_mm = voxel_from_world @ after
-        return interpolate.warp_dense(
+        return fields.warp_dense(
             moving.numpy(),
             _numpy(displacement.vectors),
             source_from_mm @ grid.world_from_voxel,

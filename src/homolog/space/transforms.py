@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from homolog.errors import BadInput, SpaceMismatch
-from homolog.kernels import bspline, interpolate
+from homolog.kernels import bspline, displacement, interpolate
 from homolog.kernels import points as positions
 from homolog.kernels.threads import over_planes
 from homolog.space.grid import SINGULAR, Grid
@@ -151,11 +151,11 @@ class Displacement(Transform):
 
     def jacobian(self, points: np.ndarray) -> np.ndarray:
         voxel_from_world = self.grid.voxel_from_world[:3, :3]
-        slopes = interpolate.sample_vectors_and_slopes(_numpy(self.vectors), self.grid.voxel(points))[1]
+        slopes = displacement.sample_vectors_and_slopes(_numpy(self.vectors), self.grid.voxel(points))[1]
         return np.eye(3) + slopes @ voxel_from_world
 
     def _apply_numpy(self, points: np.ndarray) -> np.ndarray:
-        return interpolate.displace(_numpy(self.vectors), self.grid.voxel_from_world, points)
+        return displacement.displace(_numpy(self.vectors), self.grid.voxel_from_world, points)
 
     def _apply_torch(self, points: Any) -> Any:
         vectors = _tensor_like(self.vectors, points.device)
