@@ -128,7 +128,7 @@ def test_two_acquisitions_at_one_place_are_named(tmp_path: Path, stored: np.ndar
 def test_two_slices_at_one_place_that_differ_in_nothing_are_named_too(tmp_path: Path, stored: np.ndarray) -> None:
     make.save_series(tmp_path, stored)
     make.save(make.slice_of(stored[:, :, 0], make.positions(6)[2], 3, SOPInstanceUID="1.2.99"), tmp_path / "AGAIN")
-    with pytest.raises(BadInput, match=r"1 positions .*AGAIN \(instance 3\) and IM17 \(instance 3\) at [-\d.]+ mm$"):
+    with pytest.raises(BadInput, match=r"1 positions .*AGAIN \(instance 3\) and IM17 \(instance 3\) at [-\d.]+ mm\n"):
         volumes.read_grid(tmp_path)
 
 

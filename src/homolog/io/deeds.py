@@ -111,28 +111,25 @@ def _world_map(voxel_map: np.ndarray, like: Grid, moving: Grid) -> np.ndarray:
 
 def _stored_vectors(path: Path, like: Grid, grid_spacing_vox: int | None) -> np.ndarray:
     """(I, J, K, 3) float32, moving voxels along i, j, k."""
-    numbers = np.fromfile(path, "<f4")
-    shape = _node_shape(path, numbers.size, like, grid_spacing_vox)
-    blocks = numbers.reshape(3, *shape[::-1]).transpose(0, 3, 2, 1)
+    shape = _node_shape(path, like, grid_spacing_vox)
+    blocks = np.fromfile(path, "<f4").reshape(3, *shape[::-1]).transpose(0, 3, 2, 1)
     return np.stack([blocks[STORED_AXES.index(axis)] for axis in range(3)], axis=-1)
 
 
-def _node_shape(path: Path, numbers: int, like: Grid, grid_spacing_vox: int | None) -> tuple[int, int, int]:
-    """The lattice that the file's size allows: whole multiples of one spacing, as many as fit in each axis."""
+def _node_shape(path: Path, like: Grid, grid_spacing_vox: int | None) -> tuple[int, int, int]:
+    """The lattice whose nodes, of three float32 each, fill the file: for a spacing G, (I // G, J // G, K // G).
+
+    There is at most one: as G grows no axis gains a node, so two lattices of the same number are the same lattice.
+    """
     spacings = [grid_spacing_vox] if grid_spacing_vox else range(1, min(like.shape) + 1)
-    shapes = {tuple(n // spacing for n in like.shape): spacing for spacing in spacings}
-    fitting = {shape: spacing for shape, spacing in shapes.items() if 3 * np.prod(shape) == numbers}
-    if len(fitting) > 1:
-        choices = " or ".join(map(str, fitting.values()))
-        raise BadInput(
-            f"{path} fits several grid spacings of {like!r}: {choices} voxels", f"--grid-spacing-vox {choices}"
-        )
-    if not fitting:
-        raise GridMismatch(
-            f"{path} holds {numbers} numbers, which is no deeds grid of {like!r}",
-            "give deeds' fixed image as --like, or its last -G with --grid-spacing-vox; else: " + COPY_AGAIN,
-        )
-    return next(iter(fitting))  # type: ignore[return-value]
+    i, j, k = like.shape
+    for g in spacings:
+        if 12 * (i // g) * (j // g) * (k // g) == path.stat().st_size:
+            return i // g, j // g, k // g
+    raise GridMismatch(
+        f"{path} has {path.stat().st_size} bytes, which is no deeds grid of {like!r}",
+        "give deeds' fixed image as --like; if it is, " + COPY_AGAIN,
+    )
 
 
 def _nodes(like: Grid, shape: tuple[int, ...]) -> Grid:

@@ -73,10 +73,10 @@ COPY_AGAIN = "it was probably cut off or damaged on its way; copy or download it
 
 @contextmanager
 def decompressing(path: Path) -> Iterator[None]:
-    """Damage that a decompressor meets, told as damage to the file."""
+    """Damage that a decompressor meets, or a number in the header that cannot be, told as damage to the file."""
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError) as error:
         raise UnreadableFile(f"{path} is damaged or cut off ({error})", COPY_AGAIN) from error
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read ({error.strerror or error})") from error

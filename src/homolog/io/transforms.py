@@ -46,7 +46,7 @@ def read_transform(
     moving_like       the moving image's grid, for the same files; the fixed one's where none is given
     format            "itk", "field", "learn2reg", "deeds", "frog" or "greedy", where the name does not tell
     matrix            of deeds: the affine text it started from, or "none" if it started from nothing
-    grid_spacing_vox  of deeds: its last grid spacing, where the file's size leaves a choice
+    grid_spacing_vox  of deeds: its last grid spacing, to be checked against the file's size
     frame             of FROG: "LPS" or "RAS", the frame of the images it was run on
     index             of an ITK text file that lists several transforms: which one, from 0
     fixed, moving     names of the two spaces; those of the record beside the file, or these very words, otherwise
@@ -124,8 +124,10 @@ def dispatch(path: Path, format: str | None = None, *, reading: bool = True) -> 
             raise BadInput(f"a transform's format is one of {', '.join(get_args(Format))}, not {format!r}")
         return format  # type: ignore[return-value]
     form = FORMATS.get(suffix_of(path))
+    if form is None and path.with_suffix("").suffix in FORMATS and path.suffix == ".json":
+        raise BadInput(f"{path} is the record of a transform, not the transform", f"{path.with_suffix('')}")
     if form is None:
-        raise BadInput(f"{path} is no transform: one ends in {', '.join(FORMATS)}", f"{path.with_suffix('.h5')}")
+        raise BadInput(f"{path} is no transform by its name: one ends in {', '.join(FORMATS)}")
     if reading and suffix_of(path) == ".txt":
         from homolog.io.matrices import refuse_bare_matrix
 
