@@ -208,6 +208,16 @@ def test_what_only_calls_itself_nifti_is_refused(tmp_path, content):
         volumes.read(path)
 
 
+@pytest.mark.parametrize("offset", [1e30, np.nan])
+def test_an_impossible_offset_is_damage(tmp_path, offset):
+    path = saved(tmp_path / "ct.nii", numbers())
+    raw = bytearray(path.read_bytes())
+    raw[108:112] = np.array([offset], "<f4").tobytes()
+    path.write_bytes(raw)
+    with pytest.raises(UnreadableFile, match="damaged"):
+        volumes.read(path)
+
+
 def test_a_packed_file_without_gz_in_its_name_is_read(tmp_path):
     path = saved(tmp_path / "ct.nii.gz", numbers())
     path.rename(tmp_path / "ct.nii")

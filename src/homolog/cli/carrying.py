@@ -185,9 +185,10 @@ def _with_spacing(grid: Grid, config: Apply) -> Grid:
 
 
 def _require_memory(step: Step, grid: Grid, *, solved: bool) -> None:
-    """Bytes a voxel, measured: an input is held once or twice, a solved inverse is a field and its determinants."""
-    read = volumes.read_grid(step.path).size
-    needed = 10 * read + (4 + 40 * solved) * grid.size
+    """Measured peaks, in bytes a voxel: a cubic spline's coefficients and a low-passed copy are held beside the input,
+    a solved inverse is a field, its errors and its determinants."""
+    beside = step.config.interpolation == "cubic" or step.map is None
+    needed = (9 + 5 * beside) * volumes.read_grid(step.path).size + (4 + 66 * solved) * grid.size
     coarser = 2 * float(grid.spacing_mm.max())
     require_memory(needed, f"{step.target} ({'x'.join(map(str, grid.shape))} voxels)", f"--spacing {coarser:.2g}")
 

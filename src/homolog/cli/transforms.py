@@ -20,7 +20,7 @@ from homolog.kernels.jacobian import determinants
 from homolog.metrics.folding import folding
 from homolog.space.grid import Grid
 from homolog.space.inversion import invert
-from homolog.space.sampling import sampled_displacement
+from homolog.space.sampling import densified
 from homolog.space.transforms import Affine, BSpline, Chain, Displacement, ThinPlate, Transform, chain
 from homolog.space.volume import Volume
 
@@ -109,15 +109,16 @@ def inverted(path: Path, output: Path, mask: Path | None, reading: Reading) -> d
     lattice = the_map.moving_like or (None if dispatch(path, reading.format) in COUNT_IN_VOXELS else the_map.like)
     if lattice is not None and not isinstance(the_map.transform, Affine):
         coarser = 2 * float(lattice.spacing_mm.max())
-        require_memory(45 * lattice.size, f"{output} on {lattice!r}", f"--like an image of {coarser:.2g} mm")
+        require_memory(70 * lattice.size, f"{output} on {lattice!r}", f"--like an image of {coarser:.2g} mm")
     inversion = invert(the_map.transform, lattice)
     if not np.isfinite(inversion.mean_mm):
-        raise WorkFailed(f"{path} has no inverse anywhere on {lattice!r}", "homolog transform jacobian shows its folds")
-    record = _record(the_map, reading)
+        raise WorkFailed(f"{path} folds everywhere: it has no inverse", f"homolog transform jacobian {path} -o jac.nii.gz")
+    missing = _missing(inversion.missing_mask, the_map, lattice, mask) if mask else None
+    record = the_map.record or Record(End(the_map.space("fixed")), End(the_map.space("moving")))
     turned = Record(record.moving, record.fixed, inversion.mean_mm, inversion.p95_mm)
     write_transform(inversion.transform, output, record=turned)
-    if mask is not None:
-        volumes.write(_missing(inversion.missing_mask, the_map, lattice, mask), mask)
+    if missing is not None and mask is not None:
+        volumes.write(missing, mask)
     return {
         "output": output,
         "mean_mm": inversion.mean_mm,
@@ -247,12 +248,13 @@ def jacobian_map(path: Path, output: Path, mask: Path | None, reading: Reading) 
     grid = the_map.image_grid("fixed") or _own_grid(the_map.transform)
     if grid is None:
         raise BadInput(f"{path} has no grid of its own to be looked at on", "--like FIXED.nii.gz")
-    require_memory(30 * grid.size, f"the Jacobian on {grid!r}", "--like an image with fewer voxels")
-    transform = the_map.transform
-    counted = None if mask is None else volumes.read_labels(mask, space=transform.fixed)
-    figures = folding(transform, grid, mask=counted)
-    central, _ = determinants(sampled_displacement(transform, grid), grid.world_from_voxel[:3, :3])
-    volumes.write(Volume(central, grid, transform.fixed), output)
+    require_memory(40 * grid.size, f"the Jacobian on {grid!r}", "--like an image with fewer voxels")
+    counted = None if mask is None else volumes.read_labels(mask, space=the_map.transform.fixed)
+    # sampled once, for the count and for the picture
+    dense = densified(the_map.transform, grid)
+    figures = folding(dense, grid, mask=counted)
+    central, _ = determinants(dense.vectors, grid.world_from_voxel[:3, :3])
+    volumes.write(Volume(central, grid, dense.fixed), output)
     return {"output": output, **asdict(figures)}
 
 

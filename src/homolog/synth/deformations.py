@@ -35,15 +35,16 @@ TOLERANCE_MM = 0.005
 # row of the sideways derivative is at most 2 * 1.5 * 0.2 = 0.6 < 1: a contraction, and adding it to the identity
 # gives a diffeomorphism of the plane whose determinant is at least 0.16. The smaller ones are for extreme strengths.
 SIDEWAYS = (0.2, 0.1, 0.05, 0.02, 0.0)
-# Nodes of an inverse's lattice to a control spacing, at first; the error falls with the cube of their number.
-COARSEST = 4
-# 25 MB of coefficients a step, and the most controls whose coarsest inverse still fits into them.
-MOST_NODES = 2**20
-MOST_CONTROLS = 243
-# Nodes are solved a thousand times more exactly than the spline between them is.
-NODE_TOLERANCE_MM = 1e-7
-# A prefilter forgets its end by 0.27 a node: after 20 nodes 4e-12 are left, so mirrored and repeated ends agree.
-RIM_NODES = 20
+# Nodes of an inverse's lattice to a control spacing, at first; its error falls with the cube of their number.
+PER_CONTROL = 8
+# 25 MB of coefficients a step, and the most controls that leave four nodes to a control spacing.
+MOST_NODES_ACROSS = 1024
+MOST_CONTROLS = 249
+# Nodes are solved ten thousand times more exactly than the spline between them has to be.
+NODE_TOLERANCE_MM = 5e-7
+# A prefilter forgets by 0.27 a node: ten nodes into the constant part 2e-6 of the last bend are left, so that it does
+# not matter that it mirrors the ends where the spline repeats them.
+RIM_NODES = 10
 # Where a warp is measured: this many middles along each axis of the box.
 MEASURED = 24
 # The root mean square, over a cell, of a one-dimensional cubic B-spline with independent coefficients of variance one.
@@ -238,12 +239,13 @@ def _refined(affine: Affine, steps: Sequence[BSpline], box: _Box, *, exact: bool
         return _assembled(
             affine, steps, [replace(step, coefficients=-step.coefficients) for step in steps], box, **ends
         )
-    per_control = COARSEST
+    finest = (MOST_NODES_ACROSS - 1 - 2 * RIM_NODES) // (steps[0].grid.shape[1] + 3)
+    per_control = min(PER_CONTROL, finest)
     while True:
         warp = _assembled(affine, steps, [_undoing(step, per_control) for step in steps], box, **ends)
         # a fifth finer than the cube says, so that the second lattice is the last one
         finer = int(np.ceil(1.2 * per_control * np.cbrt(warp.error_mm / TOLERANCE_MM)))
-        if warp.error_mm <= TOLERANCE_MM or _nodes_across(steps[0], finer) ** 2 > MOST_NODES:
+        if warp.error_mm <= TOLERANCE_MM or finer > finest:
             return warp
         per_control = finer
 
@@ -276,8 +278,9 @@ def _undoing(step: BSpline, per_control: int) -> BSpline:
     then read off there. The nodes contain the controls: what the inverse has in common with the step is held exactly.
     """
     axes, n = step.grid.axes, step.grid.shape[1]
-    nodes = _nodes_across(step, per_control)
-    margin = (nodes - 1 - (n - 1) * per_control) // 2
+    # the field is constant from one control beyond the lattice on, and lines move by less than half a spacing
+    margin = -(-3 * per_control // 2) + RIM_NODES
+    nodes = (n - 1) * per_control + 1 + 2 * margin
     fine_mm = step.grid.spacing_mm[1] / per_control
     origin_mm = step.grid.origin_mm - axes[:, 1:].sum(axis=1) * margin * fine_mm
     lattice = Grid.regular((1, nodes, nodes), (step.grid.spacing_mm[0], fine_mm, fine_mm), origin_mm, axes)
@@ -287,12 +290,6 @@ def _undoing(step: BSpline, per_control: int) -> BSpline:
     for axis in (1, 2):
         vectors = spline_filter1d(vectors, 3, axis=axis, output=np.float64, mode="mirror")
     return BSpline(vectors, lattice)
-
-
-def _nodes_across(step: BSpline, per_control: int) -> int:
-    """The size of the inverse's lattice: the controls, what lies beyond them until the field is constant, and a rim."""
-    # constant from one control beyond the lattice on, and lines move by less than half a spacing
-    return (step.grid.shape[1] - 1 + 4) * per_control + 1 + 2 * RIM_NODES
 
 
 def _sideways_back(step: BSpline, arrived: np.ndarray) -> np.ndarray:
