@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import h5py
 import numpy as np
 import pytest
@@ -292,6 +294,13 @@ def test_a_lattice_far_from_the_image_is_not_padded_until_the_memory_is_full():
     far = Grid(LIKE.shape, _moved(LIKE, CENTRE + 3e4))
     with pytest.raises(GridMismatch, match="far from the fixed image"):
         write_transform(some_displacement(far), "never.h5", like=LIKE)
+
+
+def test_a_disk_too_full_is_told_before_itk_meets_it(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5000))
+    with pytest.raises(UnwritableFile, match=r"t\.h5 needs .* MB, and 0 MB are free"):
+        write_transform(some_displacement(LIKE), tmp_path / "t.h5")
+    assert list(tmp_path.iterdir()) == [] and capfd.readouterr() == ("", "")
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path):

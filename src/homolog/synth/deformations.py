@@ -39,7 +39,7 @@ SIDEWAYS = (0.2, 0.1, 0.05, 0.02, 0.0)
 PER_CONTROL = 8
 # 25 MB of coefficients a step, and the most controls that leave four nodes to a control spacing.
 MOST_NODES_ACROSS = 1024
-MOST_CONTROLS = 249
+MOST_CONTROLS = 247
 # Nodes are solved ten thousand times more exactly than the spline between them has to be.
 NODE_TOLERANCE_MM = 5e-7
 # A prefilter forgets by 0.27 a node: ten nodes into the constant part 2e-6 of the last bend are left, so that it does
@@ -215,7 +215,7 @@ def _controls_across(box: _Box, spacing_mm: float) -> int:
     if controls > MOST_CONTROLS:
         raise BadInput(
             f"control_spacing_mm {spacing_mm:g} is too fine for a box of {2 * box.radius_mm:.0f} mm across",
-            f"use control_spacing_mm={2 * box.radius_mm / (MOST_CONTROLS - 7):.2g} or more",
+            f"use control_spacing_mm={2 * box.radius_mm / (MOST_CONTROLS - 7):.3g} or more",
         )
     return controls
 
