@@ -156,6 +156,23 @@ def test_a_fold_is_reported_where_it_is():
     assert inversion.missing_mask.space == "b"
 
 
+def test_a_fold_inside_a_chain_is_reported_where_it_comes_out():
+    vectors = np.zeros((*GRID.shape, 3), np.float32)
+    vectors[5:9] = (np.array([3.0, 1.0, -1.0, -3.0])[:, None] * GRID.axes[:, 0])[:, None, None]
+    shift = np.eye(4)
+    shift[:3, 3] = (1000.0, 0, 0)
+    folded = chain([Affine(shift), Displacement(vectors, GRID), some_spline(around=GRID)], fixed="a", moving="b")
+    inversion = invert(folded)
+    assert 0 < inversion.missing < 0.9
+    assert inversion.missing_mask.space == "b"
+    found = inversion.missing_mask.grid.points()[inversion.missing_mask.numpy().ravel() > 0]
+    planes = GRID.voxel(found - shift[:3, 3])[:, 0]
+    assert planes.min() >= 2
+    assert planes.max() <= 11
+    # where it is not lost, there and back is where it was
+    assert inversion.p95_mm < 0.3
+
+
 def test_the_inverse_does_not_depend_on_the_number_of_threads():
     from homolog.kernels.threads import using_threads
 
@@ -182,3 +199,11 @@ def test_the_inverse_does_not_depend_on_the_number_of_threads():
 def test_a_map_that_cannot_be_one_is_refused(make):
     with pytest.raises(BadInput):
         make()
+
+
+def test_a_chain_of_affine_maps_has_an_exact_inverse():
+    links = Chain((some_affine(1).renamed(fixed="b", moving="c"), some_affine(2).renamed(fixed="a", moving="b")))
+    inversion = invert(links)
+    assert isinstance(inversion.transform, Affine)
+    assert inversion.max_mm == 0
+    np.testing.assert_allclose(inversion.transform.apply(links.apply(places())), places(), atol=1e-9)

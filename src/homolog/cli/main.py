@@ -125,9 +125,9 @@ def _explained(error: Exception, words: list[str]) -> HomologError:
         return NotEnoughMemory(f"not enough memory ({error or 'the system refused more'})", "--spacing 2 needs less")
     if type(error).__module__.startswith("cyclopts"):
         return _usage(error, words)
-    return HomologError(
-        f"internal error: {type(error).__name__}: {error}", f"{shlex.join(['homolog', *words])} --debug shows where"
-    )
+    again = shlex.join(["homolog", *words, "--debug"])
+    hint = "report it with the lines above" if "--debug" in words else f"{again}   (shows where; please report it)"
+    return HomologError(f"internal error: {type(error).__name__}: {error}", hint)
 
 
 def _usage(error: Any, words: list[str]) -> BadInput:

@@ -20,7 +20,7 @@ from homolog.kernels.jacobian import determinants
 from homolog.metrics.folding import folding
 from homolog.space.grid import Grid
 from homolog.space.inversion import invert
-from homolog.space.sampling import densified
+from homolog.space.sampling import sampled_displacement
 from homolog.space.transforms import Affine, BSpline, Chain, Displacement, ThinPlate, Transform, chain
 from homolog.space.volume import Volume
 
@@ -112,7 +112,9 @@ def inverted(path: Path, output: Path, mask: Path | None, reading: Reading) -> d
         require_memory(70 * lattice.size, f"{output} on {lattice!r}", f"--like an image of {coarser:.2g} mm")
     inversion = invert(the_map.transform, lattice)
     if not np.isfinite(inversion.mean_mm):
-        raise WorkFailed(f"{path} folds everywhere: it has no inverse", f"homolog transform jacobian {path} -o jac.nii.gz")
+        raise WorkFailed(
+            f"{path} folds everywhere: it has no inverse", f"homolog transform jacobian {path} -o jac.nii.gz"
+        )
     missing = _missing(inversion.missing_mask, the_map, lattice, mask) if mask else None
     record = the_map.record or Record(End(the_map.space("fixed")), End(the_map.space("moving")))
     turned = Record(record.moving, record.fixed, inversion.mean_mm, inversion.p95_mm)
@@ -251,7 +253,9 @@ def jacobian_map(path: Path, output: Path, mask: Path | None, reading: Reading) 
     require_memory(40 * grid.size, f"the Jacobian on {grid!r}", "--like an image with fewer voxels")
     counted = None if mask is None else volumes.read_labels(mask, space=the_map.transform.fixed)
     # sampled once, for the count and for the picture
-    dense = densified(the_map.transform, grid)
+    dense = Displacement(
+        sampled_displacement(the_map.transform, grid), grid, the_map.space("fixed"), the_map.space("moving")
+    )
     figures = folding(dense, grid, mask=counted)
     central, _ = determinants(dense.vectors, grid.world_from_voxel[:3, :3])
     volumes.write(Volume(central, grid, dense.fixed), output)

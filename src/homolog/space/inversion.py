@@ -11,6 +11,7 @@ from itertools import product
 import numpy as np
 
 from homolog.errors import BadInput
+from homolog.kernels.interpolate import sample
 from homolog.kernels.inversion import invert_points
 from homolog.kernels.jacobian import determinants
 from homolog.kernels.threads import over_planes
@@ -76,6 +77,8 @@ def invert(moving_from_fixed: Transform, grid: Grid | None = None, tolerance_mm:
     An affine map is inverted in closed form and a chain part by part; any other map is solved at the nodes of `grid`,
     a lattice in the moving patient (default: the map's own lattice, enlarged to hold what it carries away).
     """
+    if isinstance(moving_from_fixed, Chain):
+        moving_from_fixed = chain(moving_from_fixed.parts)
     if isinstance(moving_from_fixed, Affine):
         return Inversion(moving_from_fixed.inverse(), 0.0, 0.0, 0.0)
     if isinstance(moving_from_fixed, Chain) and grid is None:
@@ -86,25 +89,34 @@ def invert(moving_from_fixed: Transform, grid: Grid | None = None, tolerance_mm:
     if lost.any():
         log.warning("no single inverse at %.3g %% of the grid: the map folds onto it", 100 * lost.mean())
     mask = Volume(lost.astype(np.uint8), lattice, moving_from_fixed.moving, "labels")
-    there_and_back = _round_trip_mm(moving_from_fixed, inverse, lost)
+    there_and_back = _round_trip_mm(moving_from_fixed, inverse, lattice, lost)
     return Inversion(inverse, *_summary(there_and_back), float(lost.mean()), mask)
 
 
 def _invert_chain(whole: Chain, tolerance_mm: float) -> Inversion:
-    inversions = [invert(part, None, tolerance_mm) for part in reversed(whole.parts)]
-    inverse = chain([inversion.transform for inversion in inversions])
-    masks = [inversion.missing_mask for inversion in inversions if inversion.missing_mask is not None]
-    missing = max(inversion.missing for inversion in inversions)
-    if len(masks) == 1 and isinstance(whole.parts[0], Affine):
-        # the mask's lattice lies in the space before the closing affine maps: carry it along with them
-        after = whole.parts[0].matrix @ masks[0].grid.world_from_voxel
-        masks = [Volume(masks[0].data, Grid(masks[0].grid.shape, after), whole.moving, "labels")]
-    lattice = masks[0].grid if masks else Grid.regular((2, 2, 2))
-    points = lattice.points()[:: max(1, lattice.size // 100_000)]
-    back = inverse.apply(points)
-    error = np.linalg.norm(whole.apply(back) - points, axis=1)
-    kept = error[: max(1, len(error))] if missing == 0 else np.sort(error)[: max(1, int(len(error) * (1 - missing)))]
-    return Inversion(inverse, *_summary(kept), missing, masks[0] if len(masks) == 1 else None)
+    """Part by part, so that affine parts stay exact; then measured as one map, on the last field's own lattice."""
+    steps = [invert(part, None, tolerance_mm) for part in whole.parts]
+    inverse = chain([step.transform for step in reversed(steps)])
+    mask = next(step.missing_mask for step in steps if step.missing_mask is not None)
+    # an affine part beyond that field moves its lattice, and bends nothing
+    before = whole.parts[0]
+    after = before.matrix if isinstance(before, Affine) else np.eye(4)
+    lattice = Grid(mask.grid.shape, after @ mask.grid.world_from_voxel)
+    lost = _lost_on_the_way(steps, lattice.points()).reshape(lattice.shape)
+    there_and_back = _round_trip_mm(whole, inverse, lattice, lost)
+    found = Volume(lost.astype(np.uint8), lattice, whole.moving, "labels")
+    return Inversion(inverse, *_summary(there_and_back), float(lost.mean()), found)
+
+
+def _lost_on_the_way(steps: list[Inversion], points: np.ndarray) -> np.ndarray:
+    """(N,) bool: the moving points that come, on the way back through the parts, to a place without an inverse."""
+    lost = np.zeros(len(points), bool)
+    for step in steps:
+        if step.missing_mask is not None:
+            mask, voxel_from_world = step.missing_mask.numpy(), step.missing_mask.grid.voxel_from_world
+            lost |= sample(mask, points, "nearest", 0, voxel_from_world) > 0
+        points = step.transform.apply(points)
+    return lost
 
 
 def _solve_on_grid(moving_from_fixed: Transform, lattice: Grid) -> tuple[Displacement, np.ndarray]:
@@ -234,7 +246,7 @@ def _surface(grid: Grid) -> np.ndarray:
     return grid.world(np.concatenate(faces))
 
 
-def _round_trip_mm(moving_from_fixed: Transform, inverse: Displacement, lost: np.ndarray) -> np.ndarray:
+def _round_trip_mm(moving_from_fixed: Transform, inverse: Transform, lattice: Grid, lost: np.ndarray) -> np.ndarray:
     """Moving points there and back, in mm: nodes and the middles between them, where an inverse exists."""
     nodes = np.argwhere(~lost)
     if not len(nodes):
@@ -243,7 +255,7 @@ def _round_trip_mm(moving_from_fixed: Transform, inverse: Displacement, lost: np
     middles = np.minimum(nodes + 0.5, np.array(lost.shape) - 1)
     # a middle next to a node without inverse tells nothing of the interpolation
     sound = ~lost[tuple(np.ceil(middles).astype(int).T)]
-    points = inverse.grid.world(np.concatenate((nodes, middles[sound])))
+    points = lattice.world(np.concatenate((nodes, middles[sound])))
     return np.linalg.norm(moving_from_fixed.apply(inverse.apply(points)) - points, axis=1)
 
 
