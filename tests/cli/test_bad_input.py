@@ -211,7 +211,7 @@ def nothing_tells_whose_image_it_is(study):
     return "apply bare.tfm moving.nii.gz --like fixed.nii.gz"
 
 
-@row("the record of t.h5 does not know it", "--from fixed")
+@row("the record of t.h5 does not know it", "apply t.h5 moving_labels.nii.gz --labels --from fixed")
 def nothing_tells_whose_labels_they_are(study):
     return "apply t.h5 moving_labels.nii.gz --labels"
 
@@ -280,7 +280,7 @@ def the_folder_cannot_be_written_to(study):
     return "apply t.h5 moving.nii.gz -o /proc/out.nii.gz"
 
 
-@row("free", "--spacing 0.02")
+@row("free", "--spacing 0.0")
 def there_is_too_little_memory(study):
     return "apply t.h5 moving.nii.gz --spacing 0.01"
 

@@ -121,6 +121,13 @@ def test_the_image_itk_resamples_is_the_image_we_warp(tmp_path):
     assert (apart > 1).sum() <= 2
 
 
+@pytest.mark.parametrize("ending", [".h5", ".tfm", ".mat"])
+def test_a_name_in_capitals_is_read_too(tmp_path, ending):
+    write_transform(some_affine(), tmp_path / f"t{ending}")
+    (tmp_path / f"t{ending}").rename(tmp_path / f"T{ending.upper()}")
+    np.testing.assert_array_equal(read_transform(tmp_path / f"T{ending.upper()}").matrix, some_affine().matrix)
+
+
 def test_a_linear_map_of_any_class_is_read_with_its_centre(tmp_path):
     centre, move, scale = (3.0, -40.0, 17.0), (4.0, 5.0, -6.0), (1.1, 0.9, 1.2)
     turn = (*np.sin(0.2) * np.array((2, 1, -2)) / 3, np.cos(0.2))
@@ -199,6 +206,17 @@ def test_the_hdf5_file_is_laid_out_as_ants_lays_it_out(tmp_path):
     ]
     # one node around the image, so that half a voxel beyond it is inside
     assert sizes.tolist() == [n + 2 for n in LIKE.shape]
+
+
+@pytest.mark.parametrize("kind", ["displacement", "spline"])
+def test_a_lattice_that_leans_is_written_upright_and_is_the_same_map(tmp_path, kind):
+    leaning = part(kind, 3, leaning=True)
+    write_transform(leaning, tmp_path / "t.h5", like=LIKE)
+    first, lattice, last = read_transform(tmp_path / "t.h5").parts
+    assert leaning.grid.shear_degrees > 10 and lattice.grid.shear_degrees < 1e-6
+    np.testing.assert_allclose(first.matrix @ last.matrix, np.eye(4), atol=1e-9)
+    points = in_the_image()
+    np.testing.assert_allclose(by_itk(tmp_path / "t.h5", points), leaning.apply(points), atol=1e-6)
 
 
 def test_without_padding_itk_would_tear_the_map_where_we_do_not(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from homolog import Affine, Volume, read_transform, write, write_transform
-from homolog.errors import SpaceMismatch, UnreadableFile
+from homolog.errors import SpaceMismatch, UnreadableFile, UnwritableFile
 from homolog.io.records import End, Record, beside, read_record, recognise, write_record
 from tests.geometry import oblique_grid, smooth_volume, some_affine, some_displacement
 
@@ -77,12 +78,9 @@ def test_what_it_holds_counts_before_where_it_lies(tmp_path):
 
 def test_a_picture_that_is_both_ends_is_neither(tmp_path):
     picture = smooth_volume(GRID, "one")
-    write_transform(
-        Affine(np.eye(4), "one", "two"),
-        tmp_path / "t.h5",
-        record=Record(End.of(picture, "ct.nii.gz"), End.of(picture.in_space("two"), "ct.nii.gz")),
-    )
-    assert recognise(read_record(tmp_path / "t.h5"), picture, "ct.nii.gz") is None
+    ends = End.of(picture, tmp_path / "ct.nii.gz"), End.of(picture.in_space("two"), tmp_path / "copy.nii.gz")
+    write_transform(Affine(np.eye(4), "one", "two"), tmp_path / "t.h5", record=Record(*ends))
+    assert recognise(read_record(tmp_path / "t.h5"), picture, tmp_path / "ct.nii.gz") is None
 
 
 def test_a_study_that_moves_keeps_its_paths(tmp_path):
@@ -141,9 +139,23 @@ def test_a_record_for_other_spaces_is_refused_before_anything_is_written(tmp_pat
     assert not (tmp_path / "u.h5").exists()
 
 
-def test_no_transform_is_ever_without_its_record(tmp_path):
-    # the record cannot be written, so the transform that came first is taken back
+def test_an_interrupted_write_leaves_no_transform_without_its_record(tmp_path, monkeypatch):
+    renamed, rename = [], os.replace
+
+    def one_only(source, target):
+        if renamed:
+            raise KeyboardInterrupt
+        renamed.append(Path(target).name)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", one_only)
+    with pytest.raises(KeyboardInterrupt):
+        write_transform(some_affine(), tmp_path / "t.h5")
+    assert [path.name for path in tmp_path.iterdir()] == renamed == ["t.h5.json"]
+
+
+def test_a_record_that_cannot_be_written_keeps_the_transform_back(tmp_path):
     beside(tmp_path / "t.h5").mkdir()
-    with pytest.raises(Exception, match=r"t\.h5\.json is a folder"):
+    with pytest.raises(UnwritableFile, match=r"t\.h5\.json is a folder"):
         write_transform(some_affine(), tmp_path / "t.h5")
     assert not (tmp_path / "t.h5").exists()

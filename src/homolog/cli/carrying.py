@@ -11,7 +11,7 @@ from homolog.cli import inputs
 from homolog.cli.configs import Apply, Reading
 from homolog.cli.inputs import Kind
 from homolog.cli.maps import OTHER, Map, read_map
-from homolog.cli.resources import require_memory
+from homolog.cli.resources import available_memory, require_memory
 from homolog.errors import BadInput
 from homolog.io import meshes, point_checks, points, volumes
 from homolog.io.checks import looks_unrescaled, require_finite
@@ -29,7 +29,7 @@ log = logging.getLogger("homolog")
 IDENTITY = "identity"
 # Below this there is air in the picture as a CT shows it: no other modality has such numbers.
 AIR_BELOW_HU, AIR_HU = -500.0, -1000.0
-FOR_VOLUMES = ("from_", "labels", "interpolation", "outside", "spacing", "json")
+FOR_VOLUMES = ("from_", "labels", "interpolation", "outside", "spacing", "series", "json")
 FOR_POINTS = ("from_", "points_space", "json")
 
 
@@ -116,19 +116,19 @@ def _side(the_map: Map, path: Path, kind: Kind, config: Apply) -> Side:
         log.warning("%s is the %s image by the record of %s; %s", path, by_place, the_map.path, said)
     side = config.from_ or by_place
     if side is None and record and kind == "volume" and not config.labels:
-        side = recognise(record, volumes.read(path))
+        side = recognise(record, volumes.read(path, series=config.series))
     if side is None:
-        raise _unknown_side(the_map, path)
+        raise _unknown_side(the_map, path, config)
     return side
 
 
-def _unknown_side(the_map: Map, path: Path) -> BadInput:
+def _unknown_side(the_map: Map, path: Path, config: Apply) -> BadInput:
     why = (
         f"the record of {the_map.path} does not know it"
         if the_map.record
         else f"{the_map.path} has no record beside it"
     )
-    line = f"homolog apply {the_map.path} {path} --from"
+    line = f"homolog apply {the_map.path} {path}{' --labels' if config.labels else ''} --from"
     return BadInput(
         f"is {path} of the fixed or of the moving patient? {why}",
         f"{line} moving   (to bring it to the fixed patient), or   {line} fixed   (to the moving patient)",
@@ -188,17 +188,20 @@ def _require_memory(step: Step, grid: Grid, *, solved: bool) -> None:
     """Measured peaks, in bytes a voxel: a cubic spline's coefficients and a low-passed copy are held beside the input,
     a solved inverse is a field, its errors and its determinants."""
     beside = step.config.interpolation == "cubic" or step.map is None
-    needed = (9 + 5 * beside) * volumes.read_grid(step.path).size + (4 + 66 * solved) * grid.size
-    coarser = 2 * float(grid.spacing_mm.max())
+    needed = (9 + 5 * beside) * volumes.read_grid(step.path, series=step.config.series).size + (
+        4 + 66 * solved
+    ) * grid.size
+    # half of what is free, so that the hint holds when it is followed
+    coarser = float(grid.spacing_mm.max()) * max(1.0, 2 * needed / (available_memory() or needed)) ** (1 / 3)
     require_memory(needed, f"{step.target} ({'x'.join(map(str, grid.shape))} voxels)", f"--spacing {coarser:.2g}")
 
 
 def _read(step: Step) -> tuple[Volume, float, str]:
     """The volume, the value beyond it, and why that value."""
     if step.config.labels:
-        volume = volumes.read_labels(step.path)
+        volume = volumes.read_labels(step.path, series=step.config.series)
     else:
-        volume = volumes.read(step.path)
+        volume = volumes.read(step.path, series=step.config.series)
         require_finite(volume, str(step.path))
     return volume, *_outside(step, volume)
 

@@ -56,6 +56,8 @@ class Apply:
     """The frame of point and mesh files that do not say theirs; it overrules those that do."""
     spacing: float | None = None
     """The size of the output's voxels in mm, over the same box; default those of the grid."""
+    series: str | None = None
+    """Of a DICOM folder with several series: the SeriesInstanceUID, or the end of one."""
     json: bool = False
     """Say what was written, and how, as one JSON object on stdout."""
 

@@ -62,16 +62,27 @@ def read_map(path: Path, reading: Reading) -> Map:
     """The map in a file."""
     like = None if reading.like is None else read_grid(reading.like)
     moving_like = None if reading.moving_like is None else read_grid(reading.moving_like)
-    transform = read_transform(
-        path,
-        like=like,
-        moving_like=moving_like,
-        format=reading.format,
-        matrix=reading.matrix,
-        grid_spacing_vox=reading.grid_spacing_vox,
-        frame=reading.frame,
-        index=reading.index,
-    )
+    transform = _transform(path, reading, like, moving_like)
     if transform.fixed == transform.moving:
         transform = transform.renamed(fixed="fixed", moving="moving")
     return Map(path, transform, read_record(path), like, moving_like)
+
+
+def _transform(path: Path, reading: Reading, like: Grid | None, moving_like: Grid | None) -> Transform:
+    try:
+        return read_transform(
+            path,
+            like=like,
+            moving_like=moving_like,
+            format=reading.format,
+            matrix=reading.matrix,
+            grid_spacing_vox=reading.grid_spacing_vox,
+            frame=reading.frame,
+            index=reading.index,
+        )
+    except BadInput as error:
+        if str(path) in error.message:
+            raise
+        # numbers that make no map: what they came from should be said
+        hint = error.hint or "write it again with the program that made it"
+        raise BadInput(f"{path}: {error.message}", hint) from error

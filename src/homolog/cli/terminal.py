@@ -88,7 +88,9 @@ class Progress:
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            # rich would send stdout to where the bar is, even if stdout is a file
+            on_screen = is_terminal(sys.stdout)
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=on_screen)
             self._bar.start()
         return self
 

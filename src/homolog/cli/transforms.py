@@ -60,9 +60,12 @@ def sentence(facts: dict[str, Any]) -> str:
 def _part(part: Transform) -> dict[str, Any]:
     if isinstance(part, Affine):
         left, scales, right = np.linalg.svd(part.matrix[:3, :3])
-        cosine = (np.trace(left @ right * np.sign(np.linalg.det(left @ right))) - 1) / 2
-        degrees = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-        return {"kind": "affine", "matrix": part.matrix, "degrees": float(degrees), "scales": scales}
+        hand = np.sign(np.linalg.det(left @ right))
+        # the nearest rotation; of a map that mirrors, what is left of it after the mirror through the origin
+        cosine = (hand * np.trace(left @ right) - 1) / 2
+        degrees = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+        facts = {"kind": "affine", "matrix": part.matrix, "degrees": degrees, "scales": scales}
+        return {**facts, "mirrors": bool(hand < 0)}
     if isinstance(part, ThinPlate):
         return {"kind": "thin plate", "landmarks": len(part.centres)}
     assert isinstance(part, (Displacement, BSpline))
@@ -73,7 +76,8 @@ def _part(part: Transform) -> dict[str, Any]:
 def _in_words(part: dict[str, Any]) -> str:
     if part["kind"] == "affine":
         low, high = min(part["scales"]), max(part["scales"])
-        return f"affine (turns {part['degrees']:.3g} degrees, scales by {low:.3f} to {high:.3f})"
+        turn = "mirrors" if part["mirrors"] else f"turns {part['degrees']:.3g} degrees"
+        return f"affine ({turn}, scales by {low:.3f} to {high:.3f})"
     if part["kind"] == "thin plate":
         return f"thin plate through {part['landmarks']} landmarks"
     spacing = "x".join(f"{s:.3g}" for s in part["spacing_mm"])

@@ -6,13 +6,19 @@ is RAS. Learn2Reg counts in voxels along the axes as stored: fixed voxel p lies 
 
 from __future__ import annotations
 
+import gzip
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from homolog.errors import BadInput, GridMismatch, UnreadableFile
 from homolog.io.axes import is_sheared, placed
@@ -24,16 +30,18 @@ from homolog.space.sampling import sampled_displacement
 from homolog.space.transforms import Affine, Displacement, Transform, chain
 
 NIFTI = (".nii", ".nii.gz")
+# the header's own length, 540, in both byte orders
+NIFTI_2 = (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
 
 
 def read(path: Path) -> Displacement:
     """A field of LPS mm vectors on its own grid; ANTs' `1Warp.nii.gz` is composed with its affine: `affine @ warp`."""
     if suffix_of(path) not in NIFTI:
         return _read_with_itk(path)
-    image = _opened(path)
-    _require_vectors(image.header, path)
-    grid = placed(image.shape[:3], LPS_FROM_RAS @ image.affine, path)
-    return Displacement(_component_last(image, path), grid)
+    with opened(path) as image:
+        _require_vectors(image.header, path)
+        grid = placed(image.shape[:3], LPS_FROM_RAS @ image.affine, path)
+        return Displacement(_component_last(image), grid)
 
 
 def writer(transform: Transform, path: Path, like: Grid | None) -> Callable[[Path], None]:
@@ -77,11 +85,21 @@ def learn2reg_writer(transform: Transform, path: Path, like: Grid, moving_like: 
 # --- NIfTI
 
 
-def _opened(path: Path) -> Any:
-    try:
-        return nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, EOFError) as error:
-        raise UnreadableFile(f"{path} is not a NIfTI file that can be read ({error})", COPY_AGAIN) from error
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """nibabel's image of a file; its end is read too when the block is left, where gzip compares its checksum."""
+    with decompressing(path), open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream: Any = gzip.GzipFile(fileobj=file) if packed else file
+        kind: Any = nibabel.Nifti2Image if stream.read(4) in NIFTI_2 else nibabel.Nifti1Image
+        stream.seek(0)
+        try:
+            yield kind.from_stream(stream)
+        except (ImageFileError, HeaderDataError, WrapStructError, ValueError) as error:
+            raise UnreadableFile(f"{path} is not a NIfTI file that can be read ({error})", COPY_AGAIN) from error
+        while stream.read(1 << 20):
+            pass
 
 
 def _require_vectors(header: Any, path: Path) -> None:
@@ -113,10 +131,9 @@ def _marking(path: Path) -> str:
     )
 
 
-def _component_last(image: Any, path: Path) -> np.ndarray:
+def _component_last(image: Any) -> np.ndarray:
     """(I, J, K, 3) float32, k and the component running fastest."""
-    with decompressing(path):
-        stored = np.asanyarray(image.dataobj).reshape((*image.shape[:3], 3), order="F")
+    stored = np.asanyarray(image.dataobj).reshape((*image.shape[:3], 3), order="F")
     vectors = np.empty(stored.shape, np.float32)
     for k in range(0, stored.shape[2], SLAB_PLANES):
         vectors[:, :, k : k + SLAB_PLANES] = stored[:, :, k : k + SLAB_PLANES]
@@ -158,15 +175,15 @@ def _read_with_itk(path: Path) -> Displacement:
 def _array(path: Path) -> np.ndarray:
     """The one array of an `.npz` under whatever key, or the voxels of a NIfTI file."""
     if suffix_of(path) != ".npz":
-        with decompressing(path):
-            return np.asanyarray(_opened(path).dataobj)
+        with opened(path) as image:
+            return np.asanyarray(image.dataobj)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = arrays.files
             if len(names) != 1:
                 raise BadInput(f"{path}: Learn2Reg's files hold one array, this one {len(names)}: {', '.join(names)}")
             return arrays[names[0]]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UnreadableFile(f"{path} is not an .npz file that can be read ({error})", COPY_AGAIN) from error
 
 

@@ -18,10 +18,10 @@ import nibabel
 import numpy as np
 
 from homolog.errors import BadInput, UnknownFrame, UnreadableFile
+from homolog.io.fields import opened
 from homolog.io.files import require_file
 from homolog.io.itk_steps import straightened
 from homolog.io.nifti import LPS_FROM_RAS
-from homolog.io.stored import decompressing
 from homolog.space.grid import Grid
 from homolog.space.transforms import Affine, BSpline, Chain, Transform, chain
 
@@ -125,10 +125,8 @@ def _stored_inline(stored: dict[str, Any]) -> BSpline:
 
 
 def _stored_apart(path: Path) -> BSpline:
-    with decompressing(require_file(path)):
-        image: Any = nibabel.Nifti1Image.from_filename(path)
-        coefficients = np.asarray(image.dataobj, np.float64)
-    header = image.header
+    with opened(require_file(path)) as image:
+        coefficients, header = np.asarray(image.dataobj, np.float64), image.header
     if coefficients.ndim != 5 or coefficients.shape[3:] != (1, 3):
         raise BadInput(f"{path}: coefficients are (I, J, K, 1, 3) numbers, got {coefficients.shape}")
     if any(header[f"quatern_{axis}"] for axis in "bcd") or header["pixdim"][0] < 0:

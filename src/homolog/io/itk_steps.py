@@ -17,7 +17,7 @@ from homolog.errors import BadInput, GridMismatch
 from homolog.io.axes import is_sheared, nearest_rotation
 from homolog.kernels.threads import over_planes
 from homolog.space.grid import Grid
-from homolog.space.transforms import Affine, BSpline, Chain, Displacement, ThinPlate, Transform, _numpy
+from homolog.space.transforms import Affine, BSpline, Chain, Displacement, ThinPlate, Transform, _numpy, chain
 
 # Control points that ITK needs around every place at which it evaluates a cubic spline (one), and some rounding.
 SPLINE_MARGIN = 1.01
@@ -58,7 +58,8 @@ def steps_over(transform: Transform, like: Grid | None) -> list[Step]:
 
     Without `like`, lattices are wide enough for their own extent.
     """
-    todo = list(transform.parts if isinstance(transform, Chain) else (transform,))
+    whole = chain([transform])
+    todo = list(whole.parts if isinstance(whole, Chain) else (whole,))
     # the hull of these points holds every voxel of `like` and half a voxel around, as far as it has been carried
     reach = None if like is None else like.corners()
     done: list[Step] = []

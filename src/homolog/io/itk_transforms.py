@@ -63,6 +63,8 @@ def writer(transform: Transform, path: Path, like: Grid | None) -> Callable[[Pat
     """What writes the map to a file of this ending; it is prepared, and refused where it cannot be, before that."""
     suffix = suffix_of(path)
     if suffix in HDF5:
+        if suffix != path.suffix:
+            raise BadInput(f"{path}: ITK writes no {path.suffix}, only {suffix}", f"-o {path.with_suffix(suffix)}")
         steps = steps_over(transform, like)
         return lambda part: _write_hdf5(steps, part, path)
     if suffix in TEXT:
@@ -91,14 +93,26 @@ def _does_not_fit(path: Path) -> BadInput:
 
 def _read_with_itk(source: Path, path: Path) -> Any:
     """SimpleITK's transform from `source`; messages name `path`."""
-    with _listening() as heard:
+    with _listening() as heard, _lower_case(source) as named:
         try:
-            transform = sitk.ReadTransform(str(source))
-        except RuntimeError as error:
+            transform = sitk.ReadTransform(str(named))
+        # UnicodeDecodeError: a damaged name, quoted in ITK's complaint
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise _refusal(path, str(error)) from error
     if any("more than one transform" in line for line in heard):
         raise BadInput(f"{path} holds several transforms that are not one composite", "save each in a file of its own")
     return transform
+
+
+@contextmanager
+def _lower_case(source: Path) -> Iterator[Path]:
+    """The file under a name that ends in lower case, the only one by which ITK knows a format."""
+    ending = source.suffix.lower()
+    if ending == source.suffix:
+        yield source
+        return
+    with TemporaryDirectory() as folder:
+        yield Path(shutil.copy(source, Path(folder) / f"one{ending}"))
 
 
 def _refusal(path: Path, said: str) -> HomologError:
