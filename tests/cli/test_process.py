@@ -240,7 +240,7 @@ def test_doctor_names_the_files_that_cannot_be_read(study, homolog):
     ended = homolog("doctor", "moving.nii.gz", "bad.nii.gz")
     assert ended.code == 2
     assert "1 of 2 files cannot be read: bad.nii.gz" in ended.errors[0]
-    assert "moving.nii.gz: kind volume" in ended.out
+    assert "moving.nii.gz: volume on Grid(15x16x13" in ended.out
 
 
 def test_json_has_no_words_that_json_lacks():

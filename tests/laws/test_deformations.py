@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homolog import BSpline, Grid, Volume
+from homolog import BSpline, Grid, Volume, write_transform
 from homolog.errors import BadInput, SpaceMismatch
 from homolog.synth.configs import WarpConfig
 from homolog.synth.deformations import DrawnWarp, draw_warp, warped_scan
@@ -247,6 +248,16 @@ def test_the_two_ends_have_the_names_that_were_given():
     assert (warp.fixed_from_moving.fixed, warp.fixed_from_moving.moving) == ("after", "before")
     with pytest.raises(SpaceMismatch, match="both ends"):
         draw_warp(PATIENT, np.random.default_rng(0), fixed="ct", moving="ct")
+
+
+def test_simpleitk_reads_the_same_warp_from_a_file(tmp_path):
+    grid = oblique_grid((20, 14, 16), (4.0, 5.0, 4.5))
+    warp, points = drawn(grid, WarpConfig()), points_in(grid, 50)
+    for name, transform in (("there.h5", warp.moving_from_fixed), ("back.h5", warp.fixed_from_moving)):
+        write_transform(transform, tmp_path / name, like=grid)
+        read = sitk.ReadTransform(str(tmp_path / name))
+        seen = [read.TransformPoint(point) for point in points.tolist()]
+        np.testing.assert_allclose(seen, transform.apply(points), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ BOXES = {
 
 
 def oblique(side_mm: float, voxels: int) -> Grid:
+    """A cube, oblique, anisotropic and left-handed."""
     axes = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
+    axes[:, 0] *= -np.sign(np.linalg.det(axes))
     shape = (voxels, voxels // 2, voxels)
     return Grid.regular(shape, (side_mm / voxels, 2 * side_mm / voxels, side_mm / voxels), (-31.0, 12.5, 240.0), axes)
 

@@ -35,7 +35,7 @@ def doctor(
         for name, value in facts.items():
             terminal.result(f"{name:10}  {machine.as_text(value)}")
         for name, what in found.items():
-            terminal.result(f"{name}: {machine.as_text(what)}")
+            terminal.result(f"{name}: {what['says']}")
     broken = [name for name, what in found.items() if what["kind"] == "unreadable"]
     if broken:
         raise BadInput(

@@ -17,7 +17,7 @@ from homolog.cli import transforms
 from homolog.cli.configs import Reading
 from homolog.cli.inputs import kind_of
 from homolog.cli.resources import available_memory, gigabytes, require_folder, thread_limit
-from homolog.errors import HomologError
+from homolog.errors import HomologError, UnknownFrame
 from homolog.io import meshes, points, volumes
 from homolog.io.files import suffix_of
 from homolog.io.transforms import FORMATS
@@ -42,11 +42,11 @@ def facts() -> dict[str, Any]:
 
 
 def what_is(path: Path) -> dict[str, Any]:
-    """What a file holds, by reading as little of it as tells; kind "unreadable" with the reason, where that fails."""
+    """A file's kind, and what it says of itself; kind "unreadable" and the reason, where that fails."""
     try:
         return _what_is(path)
     except HomologError as error:
-        return {"kind": "unreadable", "error": error.message, "hint": error.hint}
+        return {"kind": "unreadable", "says": f"cannot be read: {error.message}", "hint": error.hint}
 
 
 def as_text(value: Any) -> str:
@@ -60,8 +60,7 @@ def as_text(value: Any) -> str:
 def _what_is(path: Path) -> dict[str, Any]:
     kind, suffix = kind_of(path), suffix_of(path)
     if kind == "mesh":
-        mesh = meshes.read_mesh(path, frame="LPS")
-        return {"kind": "mesh", "points": len(mesh.points), "triangles": len(mesh.faces)}
+        return _mesh(path)
     if kind == "volume" and (suffix not in FORMATS or suffix in (*volumes.NIFTI, *volumes.ITK)):
         return _one_of(path, _volume, _map)
     if kind == "points":
@@ -81,17 +80,25 @@ def _one_of(path: Path, first: Reader, second: Reader) -> dict[str, Any]:
 
 
 def _volume(path: Path) -> dict[str, Any]:
-    return {"kind": "volume", "grid": repr(volumes.read_grid(path))}
+    return {"kind": "volume", "says": f"volume on {volumes.read_grid(path)!r}"}
+
+
+def _mesh(path: Path) -> dict[str, Any]:
+    try:
+        mesh, frame = meshes.read_mesh(path), "the frame it says"
+    except UnknownFrame:
+        mesh, frame = meshes.read_mesh(path, frame="LPS"), "a frame it does not say"
+    return {"kind": "mesh", "says": f"mesh of {len(mesh.points)} points, {len(mesh.faces)} triangles, in {frame}"}
 
 
 def _points(path: Path) -> dict[str, Any]:
     frame = points.frame_said(path)
     found = points.read_points(path, frame=frame or "LPS")
-    return {"kind": "points", "count": len(found), "frame": frame or "not said"}
+    return {"kind": "points", "says": f"{len(found)} points in {frame or 'a frame it does not say'}"}
 
 
 def _map(path: Path) -> dict[str, Any]:
-    return {"kind": "map", "meaning": transforms.sentence(transforms.known(path, Reading()))}
+    return {"kind": "map", "says": transforms.sentence(transforms.known(path, Reading())).removeprefix(f"{path} ")}
 
 
 def _version(package: str) -> str:
@@ -110,16 +117,22 @@ def _devices() -> list[str]:
 
 def _kernels() -> str:
     """Whether the compiled kernels lie ready; the first call compiles what does not, which takes a minute."""
-    compiled = [
-        function
-        for module in iter_modules(kernels.__path__)
-        if module.name != "warm"
-        for function in vars(import_module(f"{kernels.__name__}.{module.name}")).values()
-        if hasattr(function, "py_func") and function.stats.cache_path
-    ]
-    ready = [f for f in compiled if any(Path(f.stats.cache_path).glob(f"*.{f.py_func.__qualname__}-*.nbi"))]
-    hint = "" if len(ready) == len(compiled) else " (python -m homolog.kernels.warm compiles them)"
-    return f"{len(ready)} of {len(compiled)} compiled{hint}"
+    modules = [import_module(f"{kernels.__name__}.{module.name}") for module in iter_modules(kernels.__path__)]
+    functions = {function for module in modules for function in vars(module).values() if _is_kernel(function)}
+    ready = sum(map(_lies_ready, functions))
+    hint = "" if ready == len(functions) else " (python -m homolog.kernels.warm compiles them)"
+    return f"{ready} of {len(functions)} compiled{hint}"
+
+
+def _is_kernel(function: Any) -> bool:
+    """Compiled on its own; those that are inlined are compiled with their callers."""
+    return hasattr(function, "py_func") and function.targetoptions.get("inline") != "always"
+
+
+def _lies_ready(function: Any) -> bool:
+    source = Path(function.py_func.__code__.co_filename).stat().st_mtime
+    compiled = Path(function.stats.cache_path).glob(f"*.{function.py_func.__qualname__}-*.nbi")
+    return any(path.stat().st_mtime > source for path in compiled)
 
 
 def _cache() -> str:

@@ -127,7 +127,10 @@ def dispatch(path: Path, format: str | None = None, *, reading: bool = True) -> 
     if form is None and path.with_suffix("").suffix in FORMATS and path.suffix == ".json":
         raise BadInput(f"{path} is the record of a transform, not the transform", f"{path.with_suffix('')}")
     if form is None:
-        raise BadInput(f"{path} is no transform by its name: one ends in {', '.join(FORMATS)}")
+        raise BadInput(
+            f"{path} is no transform by its name: one ends in {', '.join(FORMATS)}",
+            f"if it is one all the same, say of which kind: --format {' or '.join(get_args(Format))}",
+        )
     if reading and suffix_of(path) == ".txt":
         from homolog.io.matrices import refuse_bare_matrix
 

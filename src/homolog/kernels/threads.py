@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from itertools import pairwise
 from typing import Any
 
+# Several for each thread, so that none waits long for the last one, nor an interrupt for the current one.
+PIECES = 8
 _THREADS: ContextVar[int] = ContextVar("homolog_threads", default=0)
 
 
@@ -37,15 +39,19 @@ def over_planes(work: Callable[[int, int], Any], planes: int, *, at_least: int =
 
     The ranges do not overlap, so the result does not depend on how many threads there are.
     """
-    pieces = min(4 * thread_count(), max(1, planes // max(1, at_least)))
+    pieces = min(PIECES * thread_count(), max(1, planes // max(1, at_least)))
     bounds = [planes * n // pieces for n in range(pieces + 1)]
     if pieces == 1 or thread_count() == 1:
         for start, stop in pairwise(bounds):
             work(start, stop)
         return
-    with ThreadPoolExecutor(thread_count()) as pool:
+    pool = ThreadPoolExecutor(thread_count())
+    try:
         for future in [pool.submit(work, start, stop) for start, stop in pairwise(bounds)]:
             future.result()
+    finally:
+        # an interrupt must not wait for the pieces that have not begun
+        pool.shutdown(cancel_futures=True)
 
 
 def _cpus() -> int:

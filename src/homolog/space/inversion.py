@@ -24,6 +24,10 @@ log = logging.getLogger("homolog")
 
 # Beyond this the answer is useless for anatomy, below it no voxel notices: a hundredth of a millimetre.
 TOLERANCE_MM = 0.01
+# A default lattice is fine enough when 95 % of what lies between its nodes comes back to this ...
+FINE_ENOUGH_MM = 0.05
+# ... or when halving it once more would take more than 50 MB.
+MOST_NODES = 2**22
 # Points solved in one go: fixed, so that a result does not depend on the number of threads.
 RUN = 32768
 # A field that throws its own corners far away would ask for a grid without bounds.
@@ -75,7 +79,8 @@ def invert(moving_from_fixed: Transform, grid: Grid | None = None, tolerance_mm:
     """The map `fixed_from_moving`, with its measured error.
 
     An affine map is inverted in closed form and a chain part by part; any other map is solved at the nodes of `grid`,
-    a lattice in the moving patient (default: the map's own lattice, enlarged to hold what it carries away).
+    a lattice in the moving patient (default: the map's own, enlarged to hold what it carries away and refined until the
+    inverse is good between its nodes).
     """
     if isinstance(moving_from_fixed, Chain):
         moving_from_fixed = chain(moving_from_fixed.parts)
@@ -83,11 +88,26 @@ def invert(moving_from_fixed: Transform, grid: Grid | None = None, tolerance_mm:
         return Inversion(moving_from_fixed.inverse(), 0.0, 0.0, 0.0)
     if isinstance(moving_from_fixed, Chain) and grid is None:
         return _invert_chain(moving_from_fixed, tolerance_mm)
-    lattice = grid or _default_lattice(moving_from_fixed)
+    found = _inverted_on(moving_from_fixed, grid, tolerance_mm) if grid else _refined(moving_from_fixed, tolerance_mm)
+    if found.missing:
+        log.warning("no single inverse at %.3g %% of the grid: the map folds onto it", 100 * found.missing)
+    return found
+
+
+def _refined(moving_from_fixed: Transform, tolerance_mm: float) -> Inversion:
+    """On the map's own lattice, halved while the inverse is wrong between its nodes and the field stays small."""
+    lattice = _default_lattice(moving_from_fixed)
+    inversion = _inverted_on(moving_from_fixed, lattice, tolerance_mm)
+    while inversion.p95_mm > FINE_ENOUGH_MM and 8 * lattice.size <= MOST_NODES:
+        i, j, k = (2 * n - 1 for n in lattice.shape)
+        lattice = Grid((i, j, k), lattice.world_from_voxel @ np.diag([0.5, 0.5, 0.5, 1]))
+        inversion = _inverted_on(moving_from_fixed, lattice, tolerance_mm)
+    return inversion
+
+
+def _inverted_on(moving_from_fixed: Transform, lattice: Grid, tolerance_mm: float) -> Inversion:
     inverse, error_mm = _solve_on_grid(moving_from_fixed, lattice)
     lost = (error_mm > tolerance_mm) | _folded_onto(moving_from_fixed, inverse)
-    if lost.any():
-        log.warning("no single inverse at %.3g %% of the grid: the map folds onto it", 100 * lost.mean())
     mask = Volume(lost.astype(np.uint8), lattice, moving_from_fixed.moving, "labels")
     there_and_back = _round_trip_mm(moving_from_fixed, inverse, lattice, lost)
     return Inversion(inverse, *_summary(there_and_back), float(lost.mean()), mask)

@@ -20,6 +20,7 @@ from homolog.space.grid import SINGULAR, Grid
 
 # Points a thread takes at once: large enough to hide Python, small enough to stay in its cache.
 CHUNK = 65536
+BROKEN = "the program that made this map failed; run it again"
 
 Self = TypeVar("Self", bound="Transform")
 
@@ -103,11 +104,11 @@ class Affine(Transform):
     def __post_init__(self) -> None:
         matrix = np.array(self.matrix, dtype=np.float64)
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-            raise BadInput(f"an affine map needs a finite 4x4 matrix, got shape {matrix.shape}")
+            raise BadInput(f"an affine map needs a finite 4x4 matrix, got shape {matrix.shape}", BROKEN)
         if not np.allclose(matrix[3], (0, 0, 0, 1), atol=1e-9):
-            raise BadInput(f"the last row of an affine matrix must be 0 0 0 1, got {matrix[3].tolist()}")
+            raise BadInput(f"the last row of an affine matrix must be 0 0 0 1, got {matrix[3].tolist()}", BROKEN)
         if not abs(np.linalg.det(matrix[:3, :3])) > SINGULAR * np.linalg.norm(matrix[:3, :3], axis=0).prod():
-            raise BadInput("the affine matrix is singular: it flattens the patient and has no inverse")
+            raise BadInput("the affine matrix is singular: it flattens the patient and has no inverse", BROKEN)
         matrix.setflags(write=False)
         object.__setattr__(self, "matrix", matrix)
 
@@ -337,7 +338,7 @@ def _to_float32(array: Any) -> Any:
 def _finite(array: Any, name: str) -> Any:
     # one sum, not a mask of the whole field: a NaN or an infinity anywhere survives it
     if not np.isfinite(float(array.sum())):
-        raise BadInput(f"{name} holds NaN or infinite values", "the program that wrote it failed; run it again")
+        raise BadInput(f"{name} holds NaN or infinite values", BROKEN)
     return array
 
 

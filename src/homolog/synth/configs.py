@@ -15,7 +15,7 @@ class WarpConfig:
     strength_mm: float = 8.0
     """mm, the root mean square over the grid of how far the smooth part moves a point."""
     control_spacing_mm: float = 50.0
-    """mm between the smooth part's controls: two places this far apart still move 0.65 alike, twice as far 0.24."""
+    """mm between the smooth part's controls: the likeness of two places' motion falls to 0.6 this far apart."""
     swelling: float = 1.0
     """0 to 1, how much of the smooth motion may change volumes: 1 favours no direction, 0 keeps every volume."""
     rotation_degrees: float = 5.0
