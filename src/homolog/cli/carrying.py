@@ -154,6 +154,8 @@ def _volume(step: Step, the_map: Map, side: Side) -> Carried:
     volume = volume.in_space(the_map.space(side))
     moving_from_fixed, how = _towards(the_map.transform, side, grid)
     result = warp(volume, moving_from_fixed, grid, outside=outside, interpolation=step.config.interpolation)
+    if (result.numpy() == outside).all():
+        log.warning("%s does not reach the grid of %s: the result is all outside", step.path, result.space)
     volumes.write(result, step.target)
     ends = f"from '{volume.space}' ({side}) to '{result.space}'{how}"
     return _told(step, ends, result, outside, why)

@@ -83,6 +83,12 @@ class Compose:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConvertMap:
+    to: Literal["itk", "field", "learn2reg", "deeds", "frog"] | None = None
+    """The output's format, where its ending does not tell: a Learn2Reg field may end in .nii.gz too."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Jacobian:
     mask: Path | None = None
     """A label map on the same grid; only where it is not 0 are voxels counted."""
@@ -134,6 +140,8 @@ class Convert:
     """The frame of a point or mesh file that does not say its own."""
     like: Path | None = None
     """The image whose voxels a point file counts in."""
+    style: Literal["ants", "elastix"] | None = None
+    """Write points in the form of that program: x,y,z,t for ANTs in a .csv, a point list for elastix."""
 
 
 @dataclass(frozen=True, kw_only=True)

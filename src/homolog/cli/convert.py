@@ -86,13 +86,13 @@ def _points(source: Path, target: Path, config: Convert) -> None:
     from homolog.cli import inputs
     from homolog.io import point_checks, points, volumes
 
-    inputs.refuse_strangers(config, "points", ("points_space", "like"), source)
+    inputs.refuse_strangers(config, "points", ("points_space", "like", "style"), source)
     grid = None if config.like is None else volumes.read_grid(config.like)
     read = points.read_points(source, frame=config.points_space, grid=grid)
     if grid is not None:
         frame = config.points_space or points.frame_said(source)
         point_checks.require_inside(read, grid, points_name=str(source), image_name=str(config.like), read_as=frame)
-    points.write_points(read, target)
+    points.write_points(read, target, style=config.style)
     terminal.note(f"{source}: {len(read)} points, written in LPS mm")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from homolog.cli import terminal
-from homolog.cli.configs import Common, Compose, Info, Invert, Jacobian, Reading
+from homolog.cli.configs import Common, Compose, ConvertMap, Info, Invert, Jacobian, Reading
 from homolog.cli.options import FLAGS, CommonFlags, MapFile, Output, ReadingFlags
 
 Maps = Annotated[Path, Parameter(help="Maps in the order of a matrix product: LAST ... FIRST.")]
@@ -90,6 +90,7 @@ def convert(
     /,
     *,
     output: Output,
+    config: Annotated[ConvertMap, FLAGS] = ConvertMap(),
     reading: ReadingFlags = Reading(),
     common: CommonFlags = Common(),
 ) -> None:
@@ -101,10 +102,11 @@ def convert(
     --moving-like go into the record, so that `homolog apply` knows them.
 
       homolog transform convert shifts.dat --matrix affine.txt --like f.nii.gz -o t.h5
+      homolog transform convert t.h5 --to learn2reg -o disp_0001_0002.nii.gz
     """
     from homolog.cli import transforms
 
-    terminal.note(f"{output}: {transforms.converted(transform, output, reading).describe()}")
+    terminal.note(f"{output}: {transforms.converted(transform, output, config.to, reading).describe()}")
     terminal.result(output)
 
 

@@ -219,13 +219,13 @@ def _order_hint(maps: list[Map]) -> str:
     )
 
 
-def converted(path: Path, output: Path, reading: Reading) -> Transform:
+def converted(path: Path, output: Path, to: str | None, reading: Reading) -> Transform:
     """Writes a map in another format."""
     require_room(output)
     the_map = read_map(path, reading)
     record = _record(the_map, reading)
     transform = the_map.transform.renamed(fixed=record.fixed.space, moving=record.moving.space)
-    write_transform(transform, output, record=record, frame=reading.frame)
+    write_transform(transform, output, like=the_map.like, record=record, format=to, frame=reading.frame)
     return transform
 
 

@@ -60,7 +60,7 @@ def writers(
         raise BadInput(
             f"{path}: deeds holds an affine map (.txt), or one after a displacement on its own nodes (.dat); "
             "this map is something else",
-            f"-o {path.with_suffix('.h5')}, or --format learn2reg",
+            f"{path.with_suffix('.h5')} or {path.with_suffix('.nii.gz')} holds any map",
         )
     voxels_from_lps = start[:3, :3] @ np.linalg.inv(like.world_from_voxel[:3, :3])
     u = (_numpy(nodes.vectors) @ voxels_from_lps.T).astype("<f4")

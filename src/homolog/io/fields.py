@@ -17,6 +17,7 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
@@ -95,7 +96,10 @@ def opened(path: Path) -> Iterator[Any]:
         kind: Any = nibabel.Nifti2Image if stream.read(4) in NIFTI_2 else nibabel.Nifti1Image
         stream.seek(0)
         try:
-            yield kind.from_stream(stream)
+            # nibabel says on stderr what is wrong with a header, beside raising it
+            with LoggingOutputSuppressor():
+                image = kind.from_stream(stream)
+            yield image
         except (ImageFileError, HeaderDataError, WrapStructError, ValueError) as error:
             raise UnreadableFile(f"{path} is not a NIfTI file that can be read ({error})", COPY_AGAIN) from error
         while stream.read(1 << 20):
