@@ -9,7 +9,7 @@ from scipy.interpolate import BSpline as ScipySpline
 
 from homolog.kernels import bspline
 
-SHAPES = [(6, 5, 7), (1, 5, 1), (4, 4, 4)]
+SHAPES = [(6, 5, 7), (1, 5, 1), (1, 6, 5), (4, 4, 4)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -73,10 +73,13 @@ def _evaluate(coefficients, controls, vectors, gradient):  # type: ignore[no-unt
             ps[c] = min(max(i + c - 1, 0), ni - 1) * nj
             qs[c] = min(max(j + c - 1, 0), nj - 1)
             ks[c] = 3 * min(max(k + c - 1, 0), nk - 1)
+        if ni == 1:
+            # one control goes on in both directions: its four weights are one, their slopes cancel
+            wi[0], di[0] = 1.0, 0.0
         u, v, w = 0.0, 0.0, 0.0
         for m in range(9 if wants_gradient else 0):
             gradient[n, m // 3, m % 3] = 0.0
-        for a in range(4):
+        for a in range(np.uintp(1 if ni == 1 else 4)):
             for b in range(4):
                 row = (ps[a] + qs[b]) * nk * 3
                 weight = wi[a] * wj[b]

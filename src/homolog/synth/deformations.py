@@ -27,8 +27,6 @@ from homolog.synth.configs import WarpConfig
 
 log = logging.getLogger("homolog")
 
-ORDINARY = WarpConfig()
-
 # What a draw may be wrong by, there and back: a tenth of the 0.05 mm that is promised, as it is measured by samples.
 TOLERANCE_MM = 0.005
 # Sideways coefficients, in control spacings. The slopes of a cubic B-spline's four pieces add up to 1.5 at most, so a
@@ -39,12 +37,9 @@ SIDEWAYS = (0.2, 0.1, 0.05, 0.02, 0.0)
 PER_CONTROL = 8
 # 25 MB of coefficients a step, and the most controls that leave four nodes to a control spacing.
 MOST_NODES_ACROSS = 1024
-MOST_CONTROLS = 247
+MOST_CONTROLS = 251
 # Nodes are solved ten thousand times more exactly than the spline between them has to be.
 NODE_TOLERANCE_MM = 5e-7
-# A prefilter forgets by 0.27 a node: ten nodes into the constant part 2e-6 of the last bend are left, so that it does
-# not matter that it mirrors the ends where the spline repeats them.
-RIM_NODES = 10
 # Where a warp is measured: this many middles along each axis of the box.
 MEASURED = 24
 # The root mean square, over a cell, of a one-dimensional cubic B-spline with independent coefficients of variance one.
@@ -77,7 +72,7 @@ class DrawnWarp:
 def draw_warp(
     grid: Grid,
     rng: np.random.Generator,
-    config: WarpConfig = ORDINARY,
+    config: WarpConfig = WarpConfig(),
     *,
     fixed: str = "fixed",
     moving: str = "moving",
@@ -239,7 +234,7 @@ def _refined(affine: Affine, steps: Sequence[BSpline], box: _Box, *, exact: bool
         return _assembled(
             affine, steps, [replace(step, coefficients=-step.coefficients) for step in steps], box, **ends
         )
-    finest = (MOST_NODES_ACROSS - 1 - 2 * RIM_NODES) // (steps[0].grid.shape[1] + 3)
+    finest = (MOST_NODES_ACROSS - 1) // (steps[0].grid.shape[1] + 3)
     per_control = min(PER_CONTROL, finest)
     while True:
         warp = _assembled(affine, steps, [_undoing(step, per_control) for step in steps], box, **ends)
@@ -278,8 +273,9 @@ def _undoing(step: BSpline, per_control: int) -> BSpline:
     then read off there. The nodes contain the controls: what the inverse has in common with the step is held exactly.
     """
     axes, n = step.grid.axes, step.grid.shape[1]
-    # the field is constant from one control beyond the lattice on, and lines move by less than half a spacing
-    margin = -(-3 * per_control // 2) + RIM_NODES
+    # the field is constant from one control beyond the lattice on, and lines move by less than half a spacing: what is
+    # left is constant too, so that it does not matter that the prefilter mirrors the ends where the spline repeats them
+    margin = 2 * per_control
     nodes = (n - 1) * per_control + 1 + 2 * margin
     fine_mm = step.grid.spacing_mm[1] / per_control
     origin_mm = step.grid.origin_mm - axes[:, 1:].sum(axis=1) * margin * fine_mm
