@@ -1,0 +1,67 @@
+"""Small drawings of numbers, as SVG in the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from homolog.report.page import figure
+from homolog.report.runs import number
+
+# Points of a line: a screen shows no more.
+MOST_POINTS = 200
+WIDTH, HEIGHT = 230, 90
+MARGIN = 6
+TEXT = 22
+
+
+def dumbbell(before: float | None, after: float | None) -> str:
+    """Two figures between 0 and 1 on one track: a ring before, a dot after; a loss is dashed as well as coloured."""
+    if after is None:
+        return ""
+    parts = ['<line class="track" x1="0" y1="8" x2="200" y2="8"/>']
+    if before is not None:
+        kind = "gain" if after >= before else "loss"
+        parts.append(f'<line class="{kind}" x1="{200 * before:.1f}" y1="8" x2="{200 * after:.1f}" y2="8"/>')
+        parts.append(f'<circle class="was" cx="{200 * before:.1f}" cy="8" r="4"/>')
+    parts.append(f'<circle class="is" cx="{200 * after:.1f}" cy="8" r="4.6"/>')
+    return f'<svg class="dumbbell" viewBox="0 0 200 16" aria-hidden="true">{"".join(parts)}</svg>'
+
+
+def traces(trace: Any) -> str:
+    """A chart for each stage of an optimisation, each on its own scale: the energies of two stages do not compare.
+
+    trace  rows of {"stage", "step", "energy"} in the order they were written; rows without a number are left out
+    """
+    rows = [row for row in trace if isinstance(row, dict)] if isinstance(trace, list) else []
+    finite = [row for row in rows if number(row.get("energy")) is not None]
+    charts = [_trace(str(stage), [row["energy"] for row in group]) for stage, group in groupby(finite, _stage)]
+    return f'<div class="charts">{"".join(charts)}</div>' if charts else ""
+
+
+def _stage(row: dict[str, Any]) -> Any:
+    return row.get("stage", "")
+
+
+def _trace(stage: str, energies: Sequence[float]) -> str:
+    """One stage's energies, evenly spaced."""
+    chosen = np.unique(np.linspace(0, len(energies) - 1, min(len(energies), MOST_POINTS)).round().astype(int))
+    values = np.array(energies, float)[chosen]
+    spread = np.ptp(values) or 1.0
+    across = MARGIN + (WIDTH - 2 * MARGIN) * (chosen / max(1, len(energies) - 1))
+    down = MARGIN + (HEIGHT - 2 * MARGIN) * (1 - (values - values.min()) / spread)
+    knots = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down))
+    first, last = figure(energies[0], ".4g"), figure(energies[-1], ".4g")
+    steps = f"{len(energies)} step{'s' if len(energies) != 1 else ''}"
+    return (
+        f'<div class="chart"><h3>{escape(stage) or "energy"}</h3>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT + TEXT}" role="img" aria-label="energy from {first} to {last} in {steps}">'
+        f'<line x1="0" y1="{HEIGHT}" x2="{WIDTH}" y2="{HEIGHT}"/><polyline points="{knots}"/>'
+        f'<circle cx="{across[-1]:.1f}" cy="{down[-1]:.1f}" r="3"/>'
+        f'<text x="0" y="{HEIGHT + 16}">{first} → {last}</text>'
+        f'<text x="{WIDTH}" y="{HEIGHT + 16}" text-anchor="end">{steps}</text></svg></div>'
+    )
