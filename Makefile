@@ -21,7 +21,7 @@ $(VENV)/.warm: $(VENV)/.installed $(KERNELS)
 	touch $@
 
 demo: install
-	$(BIN)/python examples/one_patient_two_scans.py
+	$(BIN)/homolog demo -o demo
 
 test: install
 	$(BIN)/python -m pytest

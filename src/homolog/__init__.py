@@ -41,6 +41,10 @@ _HOMES = {
     "read_transform": "homolog.io.transforms",
     "write_transform": "homolog.io.transforms",
     "draw_warp": "homolog.synth.deformations",
+    "draw_patient": "homolog.synth.patients",
+    "between": "homolog.synth.patients",
+    "register": "homolog.pipelines.register",
+    "Registration": "homolog.space.registration",
     "HomologError": "homolog.errors",
 }
 # names that are modules themselves

@@ -38,7 +38,7 @@ def test_nothing_but_the_command_line_prints(path):
     assert not calls(path, "print")
 
 
-@pytest.mark.parametrize("room", ["kernels", "space", "metrics", "synth"])
+@pytest.mark.parametrize("room", ["kernels", "space", "metrics", "synth", "pairwise", "pipelines"])
 def test_rooms_of_mathematics_open_no_file_and_read_no_environment(room):
     for path in (SOURCE / room).rglob("*.py"):
         assert not calls(path, "open"), path

@@ -148,3 +148,47 @@ class Convert:
 class Doctor:
     json: bool = False
     """All of it as one JSON object on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """What is registered, and how."""
+
+    method: Literal["linear"] = "linear"
+    """The engine."""
+    start: Path | None = None
+    """A map to begin from, moving from fixed; else places are searched for, whatever the headers say."""
+    mask_fixed: Path | None = None
+    """A label map of the fixed image, 0 where it is not to be looked at."""
+    mask_moving: Path | None = None
+    """The same of the moving image."""
+    labels: Path | None = None
+    """A label map of the moving image, brought to the fixed grid as well."""
+    points: Path | None = None
+    """Points of the moving image, brought to the fixed image as well."""
+    points_space: Literal["LPS", "RAS", "voxel"] | None = None
+    """The frame of a point file that does not say its own; it overrules one that does."""
+    outside: float | None = None
+    """The value of the warped image where the moving one does not reach; default -1000 for a CT, else its minimum."""
+    seed: int = 0
+    """Of methods that draw random numbers."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; the linear method runs on the CPU."""
+    config: Path | None = None
+    """A TOML file with the method's options; flags that are given overrule it."""
+    force: bool = False
+    """Replace what another registration left in the output folder."""
+    json: bool = False
+    """The record of the run as one JSON object on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patients:
+    """Which ones, and on which voxels."""
+
+    first: int = 0
+    """The seed of the first; the others follow."""
+    spacing: float = 2.5
+    """The size of the voxels in mm."""
+    region: Literal["neck-thigh", "chest", "abdomen", "pelvis", "abdomen-pelvis", "chest-abdomen-pelvis"] = "neck-thigh"
+    """What the scan shows."""

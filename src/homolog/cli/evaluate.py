@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
+
+from cyclopts import Parameter
 
 from homolog.cli import terminal
 from homolog.cli.configs import Common, Evaluate, Reading
 from homolog.cli.options import FLAGS, CommonFlags, OptionalOutput, ReadingFlags
 
+RunFolder = Annotated[
+    Path | None, Parameter(help="The folder of a run, whose maps and inputs are used where none is named.")
+]
+
 
 def evaluate(
+    run: RunFolder = None,
+    /,
     *,
     output: OptionalOutput = None,
     config: Annotated[Evaluate, FLAGS] = Evaluate(),
@@ -23,18 +32,25 @@ def evaluate(
     unevenly it swells, map and inverse how far from itself a point comes back, in
     mm. Labels and landmarks are measured before the map too.
 
+    Given the folder of a run, the figures are added to its run.json and report too.
+
+      homolog evaluate run --fixed-labels f.nii.gz --fixed-points f.mrk.json
       homolog evaluate --transform t.h5 --fixed-labels f.nii.gz --moving-labels m.nii.gz
       homolog evaluate --transform t.h5 --fixed-points f.fcsv --moving-points m.fcsv
       homolog evaluate --transform t.h5 --inverse back.h5 --like f.nii.gz
       homolog evaluate --fixed-labels f.nii.gz --warped-labels w.nii.gz -o metrics.json
     """
-    from homolog.cli import figures
+    from homolog.cli import figures, scoring
     from homolog.cli.resources import require_room
     from homolog.io.files import writing
 
     if output is not None:
         require_room(output)
+    if run is not None:
+        config = scoring.of_run(run, config)
     facts = figures.measured(config, reading)
+    if run is not None:
+        scoring.written_back(run, facts)
     if output is not None:
         with writing(output) as part:
             part.write_text(terminal.as_json(facts) + "\n")

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from homolog import __version__
-from homolog.cli import terminal
+from homolog.cli import invocation, terminal
 from homolog.errors import BadInput, HomologError, NotEnoughMemory
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # command -> where it lives; a command of several words is a table of its own. Only the one that runs is computed with.
 COMMANDS: dict[str, Any] = {
+    "register": "homolog.cli.register:register",
     "apply": "homolog.cli.apply:apply",
     "transform": {
         "info": "homolog.cli.transform:info",
@@ -35,6 +36,10 @@ COMMANDS: dict[str, Any] = {
         "jacobian": "homolog.cli.transform:jacobian",
     },
     "evaluate": "homolog.cli.evaluate:evaluate",
+    "patients": "homolog.cli.patients:patients",
+    "demo": "homolog.cli.demo:demo",
+    "report": "homolog.cli.report:report",
+    "rerun": "homolog.cli.report:rerun",
     "convert": "homolog.cli.convert:convert",
     "doctor": "homolog.cli.doctor:doctor",
 }
@@ -48,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line; the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words or bool(os.environ.get("HOMOLOG_DEBUG"))
-    with terminal.warnings_as_lines(), _sigterm_raises():
+    with terminal.warnings_as_lines(), _sigterm_raises(), invocation.running(words):
         try:
             _run(words)
             return 0

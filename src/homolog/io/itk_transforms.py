@@ -1,8 +1,8 @@
 """ITK's transform files, which ANTs and 3D Slicer read too: `.h5`, `.tfm`, `.txt`, and ANTs' `.mat`.
 
 All are LPS mm and carry a fixed point to the moving patient, as ours do; a composite's order is that of a matrix
-product, as a `Chain`'s. SimpleITK reads all of them and writes `.h5`; text and `.mat` are written here, because ITK
-says nothing when the disk is full.
+product, as a `Chain`'s. SimpleITK reads text and `.mat`, and of `.h5` what `hdf5` does not: it holds a field six
+times. All are written here, because ITK says nothing when the disk is full.
 
 Beyond its lattice ITK leaves a point where it is, and we go on with the nearest edge value: of a file that is read,
 only the inside has ITK's meaning; a file that is written is wide enough for the image given as `like` (`itk_steps`).
@@ -25,8 +25,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from homolog.errors import BadInput, HomologError, UnreadableFile, UnwritableFile
+from homolog.io import hdf5, itk_blocks
 from homolog.io.files import suffix_of
-from homolog.io.itk_steps import Padded, Step, steps_over
+from homolog.io.itk_blocks import Block, numbers_of
+from homolog.io.itk_steps import Step, steps_over
 from homolog.io.listings import read_lines
 from homolog.io.stored import COPY_AGAIN, SLAB_PLANES
 from homolog.space.grid import Grid
@@ -36,27 +38,22 @@ log = logging.getLogger(__name__)
 
 HDF5, TEXT = (".h5", ".hdf5"), (".tfm", ".txt")
 TEXT_HEADER = "#Insight Transform File"
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-# by superblock version: where HDF5 notes how long the file should be
-HDF5_LENGTH_AT = {0: 40, 1: 44, 2: 28, 3: 28}
+# Parameters of ITK's largest linear class; those with more are lattices, or unknown.
+MOST_LINEAR = 15
 TO_GRID = "in 3D Slicer: Transforms > Convert > Displacement field (grid transform), then save that as .h5"
 _HEARD_ALONE = threading.Lock()
 
 
 def read(path: Path, index: int | None = None) -> Transform:
     """The map in a file; of several that are no composite (a list of motions), the one with this number, from 0."""
-    if suffix_of(path) in HDF5:
-        _require_whole_hdf5(path)
     blocks = _blocks(path) if suffix_of(path) in TEXT else []
     if len(blocks) > 1 and not _is_composite(blocks[0]):
-        transform = _read_block(path, blocks, index)
+        steps = _read_block(_chosen(blocks, index, path), path)
+    elif index:
+        raise BadInput(f"{path} holds one transform: there is no number {index}", "leave --index out")
     else:
-        if index:
-            raise BadInput(f"{path} holds one transform: there is no number {index}", "leave --index out")
-        transform = _read_with_itk(path, path)
-    if transform.GetDimension() != 3:
-        raise BadInput(f"{path} holds a {transform.GetDimension()}-D transform; a map between volumes is 3-D")
-    return chain(_steps(transform, path), fixed="fixed", moving="moving")
+        steps = _read_hdf5(path) if suffix_of(path) in HDF5 else []
+    return chain(steps or _read_with_itk(path, path), fixed="fixed", moving="moving")
 
 
 def writer(transform: Transform, path: Path, like: Grid | None) -> Callable[[Path], None]:
@@ -91,8 +88,31 @@ def _does_not_fit(path: Path) -> BadInput:
 # --- reading
 
 
-def _read_with_itk(source: Path, path: Path) -> Any:
-    """SimpleITK's transform from `source`; messages name `path`."""
+def _read_hdf5(path: Path) -> list[Transform]:
+    """The steps in an HDF5 file; none where only ITK and its library can read them."""
+    try:
+        with hdf5.opened(path) as file:
+            return [step for block in itk_blocks.read_blocks(file, path) for step in _stored_steps(block, path)]
+    except hdf5.Unfamiliar as unfamiliar:
+        log.debug("%s is left to ITK: %s", path, unfamiliar)
+        return []
+
+
+def _stored_steps(block: Block, path: Path) -> list[Transform]:
+    if block.is_one_of(*itk_blocks.FIELDS):
+        return [itk_blocks.field(block)]
+    if block.is_one_of(itk_blocks.SPLINE):
+        return [itk_blocks.spline(block)]
+    if block.parameters.count > MOST_LINEAR:
+        raise _no_map(block.kind, path)
+    parameters = block.parameters.all().astype(np.float64)
+    if not np.isfinite([*parameters, *block.fixed]).all():
+        raise ValueError(f"the numbers of its {block.kind} are not finite")
+    return _read_block(_lines(block.kind, parameters, block.fixed), path)
+
+
+def _read_with_itk(source: Path, path: Path) -> list[Transform]:
+    """What SimpleITK finds in `source`; messages name `path`."""
     with _listening() as heard, _lower_case(source) as named:
         try:
             transform = sitk.ReadTransform(str(named))
@@ -100,8 +120,10 @@ def _read_with_itk(source: Path, path: Path) -> Any:
         except (RuntimeError, UnicodeDecodeError) as error:
             raise _refusal(path, str(error)) from error
     if any("more than one transform" in line for line in heard):
-        raise BadInput(f"{path} holds several transforms that are not one composite", "save each in a file of its own")
-    return transform
+        raise itk_blocks.several(path)
+    if transform.GetDimension() != 3:
+        raise BadInput(f"{path} holds a {transform.GetDimension()}-D transform; a map between volumes is 3-D")
+    return _steps(transform, path)
 
 
 @contextmanager
@@ -123,18 +145,6 @@ def _refusal(path: Path, said: str) -> HomologError:
         return BadInput(f"{path} holds a {named[1]}, which ITK cannot read", TO_GRID if exported else "")
     reason = next((line.split("): ")[-1] for line in said.splitlines() if "ITK ERROR" in line), said.splitlines()[-1])
     return UnreadableFile(f"{path} cannot be read as a transform ({reason})", COPY_AGAIN)
-
-
-def _require_whole_hdf5(path: Path) -> None:
-    """HDF5 prints pages to the terminal when it meets a short file: look before it does."""
-    with open(path, "rb") as file:
-        head = file.read(64)
-    if not head.startswith(HDF5_MAGIC) or len(head) < 64:
-        raise UnreadableFile(f"{path} is not an HDF5 file: it starts with {head[:12]!r}", COPY_AGAIN)
-    at = HDF5_LENGTH_AT.get(head[8])
-    wanted = int.from_bytes(head[at : at + 8], "little") if at else 0
-    if path.stat().st_size < wanted:
-        raise UnreadableFile(f"{path} is cut off: {path.stat().st_size} of its {wanted} bytes are there", COPY_AGAIN)
 
 
 def _blocks(path: Path) -> list[list[str]]:
@@ -167,7 +177,7 @@ def _is_composite(block: list[str]) -> bool:
     return block[0].split(":")[1].strip().startswith("CompositeTransform")
 
 
-def _read_block(path: Path, blocks: list[list[str]], index: int | None) -> Any:
+def _chosen(blocks: list[list[str]], index: int | None, path: Path) -> list[str]:
     last = len(blocks) - 1
     if index is None or not 0 <= index <= last:
         raise BadInput(
@@ -175,9 +185,14 @@ def _read_block(path: Path, blocks: list[list[str]], index: int | None) -> Any:
             + ("" if index is None else f"; there is no number {index}"),
             f"choose one of them: --index 0 to --index {last}",
         )
+    return blocks[index]
+
+
+def _read_block(block: list[str], path: Path) -> list[Transform]:
+    """One transform, handed to ITK as a text of its own."""
     with TemporaryDirectory() as folder:
         alone = Path(folder) / "one.tfm"
-        alone.write_text("\n".join([f"{TEXT_HEADER} V1.0", "#Transform 0", *blocks[index], ""]))
+        alone.write_text("\n".join([f"{TEXT_HEADER} V1.0", "#Transform 0", *block, ""]))
         return _read_with_itk(alone, path)
 
 
@@ -195,10 +210,11 @@ def _steps(transform: Any, path: Path) -> list[Transform]:
     if isinstance(kind, sitk.BSplineTransform) and kind.GetOrder() == 3:
         return [_spline(kind)]
     order = f" of order {kind.GetOrder()}" if isinstance(kind, sitk.BSplineTransform) else ""
-    raise BadInput(
-        f"{path} holds a {transform.GetName()}{order}: affine maps, displacements and cubic splines can be read",
-        TO_GRID,
-    )
+    raise _no_map(f"{transform.GetName()}{order}", path)
+
+
+def _no_map(kind: str, path: Path) -> BadInput:
+    return BadInput(f"{path} holds a {kind}: affine maps, displacements and cubic splines can be read", TO_GRID)
 
 
 def _affine(transform: Any) -> Affine:
@@ -239,14 +255,9 @@ def _grid(image: Any) -> Grid:
 
 
 def _write_hdf5(steps: list[Step], part: Path, path: Path) -> None:
-    _require_room(sum(3 * 8 * step.grid.size for step in steps if not isinstance(step, Affine)), part, path)
-    # a name that cannot be written to is the system's error here, and pages on the terminal from HDF5
-    part.touch()
-    with _listening():
-        try:
-            sitk.WriteTransform(_composite(steps), str(part))
-        except RuntimeError as error:
-            raise UnwritableFile(f"{path} could not be written ({str(error).splitlines()[-1]})") from error
+    _require_room(sum(map(itk_blocks.stored_bytes, steps)), part, path)
+    with open(part, "wb") as file:
+        itk_blocks.write_hdf5(steps, file)
 
 
 def _require_room(wanted: int, part: Path, path: Path) -> None:
@@ -258,64 +269,23 @@ def _require_room(wanted: int, part: Path, path: Path) -> None:
         )
 
 
-def _composite(steps: list[Step]) -> Any:
-    # each transform goes from hand to hand: SimpleITK copies one that is still held elsewhere
-    if len(steps) == 1:
-        return _itk(steps[0])
-    composite = sitk.CompositeTransform(3)
-    for step in steps:
-        composite.AddTransform(_itk(step))
-    return composite
-
-
-def _itk(step: Step) -> Any:
-    if isinstance(step, Padded):
-        return sitk.DisplacementFieldTransform(_image(step))
-    _, parameters, fixed = _numbers(step)
-    transform = sitk.BSplineTransform(3, 3) if isinstance(step, BSpline) else sitk.AffineTransform(3)
-    transform.SetFixedParameters(fixed)
-    transform.SetParameters(parameters)
-    return transform
-
-
-def _image(step: Padded) -> Any:
-    """A float64 vector image, filled slab by slab so that there is never a second whole copy."""
-    image = sitk.Image(step.grid.shape, sitk.sitkVectorFloat64, 3)
-    image.SetOrigin(step.grid.origin_mm.tolist())
-    image.SetSpacing(step.grid.spacing_mm.tolist())
-    image.SetDirection(step.grid.axes.ravel().tolist())
-    for k in range(0, step.grid.shape[2], SLAB_PLANES):
-        slab = sitk.GetImageFromArray(step.planes(k, k + SLAB_PLANES), isVector=True)
-        image[:, :, k : k + slab.GetSize()[2]] = slab
-    return image
-
-
-def _numbers(step: Affine | BSpline) -> tuple[str, list[float], list[float]]:
-    """ITK's name of the class, its parameters and its fixed parameters."""
-    if isinstance(step, Affine):
-        matrix = step.matrix
-        return "AffineTransform_double_3_3", [*matrix[:3, :3].ravel().tolist(), *matrix[:3, 3].tolist()], [0.0] * 3
-    grid = step.grid
-    fixed = [*map(float, grid.shape), *grid.origin_mm.tolist(), *grid.spacing_mm.tolist(), *grid.axes.ravel().tolist()]
-    # the x of all control points, then y, then z; i fastest
-    return "BSplineTransform_double_3_3", np.asarray(step.coefficients).transpose(3, 2, 1, 0).ravel().tolist(), fixed
-
-
 def _text(steps: list[Any]) -> str:
-    blocks = [_numbers(step) for step in steps]
+    blocks = [_lines(*numbers_of(step)) for step in steps]
     if len(blocks) > 1:
-        blocks.insert(0, ("CompositeTransform_double_3_3", [], []))
+        blocks.insert(0, [f"Transform: {itk_blocks.COMPOSITE}_double_3_3"])
     lines = [f"{TEXT_HEADER} V1.0"]
-    for number, (name, parameters, fixed) in enumerate(blocks):
-        lines += [f"#Transform {number}", f"Transform: {name}"]
-        if parameters:
-            lines += [f"Parameters: {_words(parameters)}", f"FixedParameters: {_words(fixed)}"]
+    for number, block in enumerate(blocks):
+        lines += [f"#Transform {number}", *block]
     return "\n".join([*lines, ""])
 
 
-def _words(numbers: list[float]) -> str:
+def _lines(name: str, parameters: np.ndarray, fixed: np.ndarray) -> list[str]:
+    return [f"Transform: {name}", f"Parameters: {_words(parameters)}", f"FixedParameters: {_words(fixed)}"]
+
+
+def _words(numbers: np.ndarray) -> str:
     """Numbers with all the digits that they have."""
-    return " ".join(repr(number) for number in numbers)
+    return " ".join(map(repr, numbers.tolist()))
 
 
 def _write_text(text: str, part: Path) -> None:
@@ -325,9 +295,9 @@ def _write_text(text: str, part: Path) -> None:
 def _write_mat(step: Any, part: Path) -> None:
     from scipy.io import savemat
 
-    name, parameters, fixed = _numbers(step)
+    name, parameters, fixed = numbers_of(step)
     with open(part, "wb") as file:
-        savemat(file, {name: np.array(parameters)[:, None], "fixed": np.array(fixed)[:, None]}, format="4")
+        savemat(file, {name: parameters[:, None], "fixed": fixed[:, None]}, format="4")
         file.flush()
         os.fsync(file.fileno())
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from homolog.kernels import bspline, displacement, interpolate, inversion, jacobian, points
+from homolog.kernels import (
+    bspline,
+    displacement,
+    displacement_cost,
+    implicit,
+    implicit_cells,
+    interpolate,
+    inversion,
+    jacobian,
+    mind,
+    points,
+    soft_match,
+)
 
 
 def warm() -> None:
@@ -27,6 +39,18 @@ def warm() -> None:
     bspline.evaluate_gradient(vectors, voxels)
     inversion.invert_points(vectors, voxels, 1e-3)
     jacobian.determinants(vectors, np.eye(3))
+    implicit.render(implicit.nothing(), np.zeros((0, 12)), voxels, voxels, 1.0, 0.0)
+    none, zero, one = np.zeros((0, implicit.ROW)), np.zeros(0, np.int32), np.ones(3, np.int64)
+    implicit_cells.index(
+        none, zero, none, np.zeros((0, 2, 3), np.int64), none[:, 0].copy(), none[:, 0].copy(), one * 1.0, 1.0, one
+    )
+    implicit.distances(np.ones(implicit.ROW), np.zeros((2, 5)), voxels)
+    codes = mind.codes(rng.normal(size=(6, 6, 6)).astype(np.float32), 1)
+    mind.descriptors(image, 1)
+    mind.hamming(codes, codes)
+    corners, known = np.full((1, 3), 2), np.ones(codes.shape, bool)
+    costs = displacement_cost.block_costs(codes, codes, known, corners, edge=2, radius=1)
+    soft_match.votes(costs, np.zeros((1, 3)), 1, 1.0)
 
 
 if __name__ == "__main__":

@@ -26,3 +26,35 @@ class WarpConfig:
     """No unit, the norm of the affine logarithmic strain that keeps volumes: 0.05 is about 3 % along each axis."""
     translation_mm: float = 5.0
     """mm, how far the grid's centre is moved by the affine part, in a drawn direction."""
+
+
+@dataclass(frozen=True)
+class PatientConfig:
+    """How a virtual patient is drawn and scanned. None leaves a choice to the seed."""
+
+    variability: float = 1.0
+    """No unit, 0 to 1.5: how far anatomy differs; 1 is as people do, 0 is the canonical body itself."""
+    placement_mm: float = 22.0
+    """mm, the standard deviation of where the patient lies in the scanner; along the body twice as much."""
+    headers: str = "shared"
+    """"shared": origins near each other; "scattered": origins metres apart."""
+    modality: str = "ct"
+    """"ct" in HU or "mr" in arbitrary units."""
+    phase: str | None = None
+    """"native", "arterial" or "portal"; None draws one."""
+    own_texture: bool = True
+    """Whether tissues have a grain of the patient's own, besides the one all patients share."""
+    gas: bool = True
+    """Whether gas stands in the bowels."""
+    tumours: int | None = None
+    """How many; None draws 0, 1 or 2."""
+    implant: str | None = None
+    """"none", "hip" or "screws", with streaks; None draws one in ten."""
+    table: bool = True
+    """Whether the patient lies on a table."""
+    noise_hu: float | None = None
+    """HU, the standard deviation of acquisition noise at 2 mm voxels; None draws 6 to 16, 0 leaves it out."""
+    sharpness: float | None = None
+    """-1 (smooth kernel) to 1 (sharp kernel); None draws."""
+    slice_mm: float | None = None
+    """mm along the body over which a slice averages; None draws 1, 2, 3 or 5."""

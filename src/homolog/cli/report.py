@@ -1,0 +1,40 @@
+"""`homolog report` and `homolog rerun`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from homolog.cli import terminal
+from homolog.cli.configs import Common
+from homolog.cli.options import CommonFlags
+
+RunFolder = Annotated[Path, Parameter(help="The folder of a run, with its run.json.")]
+RunFile = Annotated[Path, Parameter(help="The run.json of a run, or its folder.")]
+Elsewhere = Annotated[
+    Path | None, Parameter(name=("--output", "-o"), help="Another folder, to compare the two; default the same.")
+]
+
+
+def report(run: RunFolder, /, *, common: CommonFlags = Common()) -> None:
+    """Makes the report of a finished run: one page that opens anywhere, with no network.
+
+    It is made from run.json and the files named there, so it can be made again,
+    later and elsewhere.
+    """
+    from homolog.report.pair import write_report
+
+    terminal.result(write_report(run))
+
+
+def rerun(run: RunFile, /, *, output: Elsewhere = None, common: CommonFlags = Common()) -> None:
+    """Runs what run.json records once more, with the same inputs and options.
+
+    Into the same folder it redoes what is missing. With -o it is done afresh, and
+    the same program gives the same bytes.
+    """
+    from homolog.cli import rerunning
+
+    rerunning.rerun(run, output)

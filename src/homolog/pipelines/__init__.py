@@ -1,0 +1,1 @@
+"""Engines put in a row, one file a question."""

@@ -1,0 +1,429 @@
+"""Virtual patients: scans as different as people are, whose corresponding places are known at every voxel.
+
+All patients are one canonical body seen through a known map, so the map between any two is known as well. What has no
+counterpart in another patient, a grain of tissue, gas, a tumour, metal, is painted where the patient lies.
+See docs/methods/patients.md.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import isfinite
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from homolog.errors import BadInput
+from homolog.kernels import displacement, implicit
+from homolog.space.dense import sampled_displacement, slabs
+from homolog.space.grid import Grid
+from homolog.space.keypoints import Keypoints
+from homolog.space.transforms import Transform
+from homolog.space.volume import Volume
+from homolog.synth.anatomy import body, compiled, own, variation
+from homolog.synth.anatomy.landmarks import landmarks as canonical_landmarks
+from homolog.synth.anatomy.skeleton import HIP_JOINT, VERTEBRA_Z, spine_y, vertebra_size
+from homolog.synth.anatomy.structures import BTCV as BTCV
+from homolog.synth.anatomy.structures import STRUCTURES as STRUCTURES
+from homolog.synth.anatomy.structures import TISSUES, Tissue
+from homolog.synth.configs import PatientConfig
+
+ORDINARY = PatientConfig()
+PHASES = ("native", "arterial", "portal")
+AIR_HU = -1000.0
+# Where each region begins and ends in the canonical body, mm along z.
+REGIONS = {
+    "neck-thigh": (body.BOTTOM_MM, body.TOP_MM),
+    "chest": (205.0, 470.0),
+    "abdomen": (-25.0, 262.0),
+    "pelvis": (-200.0, 40.0),
+    "abdomen-pelvis": (-190.0, 262.0),
+    "chest-abdomen-pelvis": (-190.0, 470.0),
+}
+# A voxel finer than this shows nothing more, one coarser no organ; edges are as wide as cells allow for.
+LEAST_SPACING_MM, MOST_SPACING_MM, MOST_WIDTH_MM = 0.4, 10.0, 6.0
+# The map is looked up between the nodes of a lattice that stands still in the patient: second derivatives are below
+# 0.02 a mm nearly everywhere, so that with 4 mm the picture lies within 4^2 / 8 * 0.02 = 0.04 mm of the map.
+NODE_MM = 4.0
+# a slice thicker than this is averaged from several
+THIN_SLICE_MM = 2.5
+
+
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """One virtual patient. The maps, and everything drawn, are made when they are first asked for.
+
+    name    also the name of the patient's space
+    seed, config   from which all of it follows
+    """
+
+    name: str
+    seed: int
+    config: PatientConfig
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Maps and landmarks
+
+    @cached_property
+    def canonical_from_patient(self) -> Transform:
+        return self._variation.canonical_from_patient(self.name)
+
+    @cached_property
+    def patient_from_canonical(self) -> Transform:
+        return self._variation.patient_from_canonical(self.name)
+
+    def landmarks(self) -> Keypoints:
+        """The named points, in this patient."""
+        known = canonical_landmarks()
+        places = self._variation.carried_back(np.array([place for _, place in known.values()]))
+        return Keypoints(places, self.name, tuple(known))
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Where it is scanned
+
+    def grid(
+        self,
+        spacing_mm: float | Sequence[float] = 2.5,
+        crop: Sequence[Sequence[float]] | np.ndarray | None = None,
+        region: str = "neck-thigh",
+    ) -> Grid:
+        """A grid along LPS around the patient.
+
+        spacing_mm  one, or three along x, y, z
+        crop        (2, 3) LPS mm, the lowest and the highest corner of a smaller box; it must meet the body
+        region      "neck-thigh", "chest", "abdomen", "pelvis", "abdomen-pelvis" or "chest-abdomen-pelvis"
+        """
+        spacing = _sensible_spacing(spacing_mm)
+        if region not in REGIONS:
+            raise BadInput(f"no region {region!r}", f"use one of {', '.join(REGIONS)}")
+        box = self._box_mm(REGIONS[region]) if crop is None else self._sensible_crop(crop)
+        shape = np.maximum(1, np.round((box[1] - box[0]) / spacing)).astype(int)
+        return Grid.regular(shape.tolist(), spacing, box[0] + spacing / 2)
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Pictures
+
+    def scan(self, grid: Grid) -> Volume:
+        """What a scanner shows on a grid in this patient's space: HU, or MR in its own units."""
+        return self.both(grid)[0]
+
+    def labels(self, grid: Grid) -> Volume:
+        """The numbers of STRUCTURES at the voxels' centres; 0 is outside the body."""
+        _require_scannable(grid)
+        labels = np.empty(grid.shape, np.uint8)
+        field = self._field(grid)
+        for start, stop in slabs(grid):
+            points = grid.points(start, stop)
+            labels[start:stop] = self._shown(points, field, 1.0, values=False)[1].reshape(labels[start:stop].shape)
+        return Volume(labels, grid, self.name, "labels")
+
+    def both(self, grid: Grid) -> tuple[Volume, Volume]:
+        """Scan and labels, for little more than the scan alone."""
+        _require_scannable(grid)
+        values, labels = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.uint8)
+        field, width_mm = self._field(grid), self._width_mm(grid)
+        for start, stop in slabs(grid):
+            points = grid.points(start, stop)
+            shown, numbers = self._sliced(points, field, width_mm)
+            values[start:stop] = shown.reshape(values[start:stop].shape)
+            labels[start:stop] = numbers.reshape(labels[start:stop].shape)
+        values = self._acquired(values, grid)
+        return Volume(values, grid, self.name), Volume(labels, grid, self.name, "labels")
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # What was drawn
+
+    def _random(self, what: str) -> np.random.Generator:
+        """A generator of its own for each thing drawn: switching one off leaves the others as they were."""
+        return _generator(self.seed, what)
+
+    @cached_property
+    def _variation(self) -> variation.Variation:
+        drawn = _drawn(self.seed, self.config.variability, self.config.placement_mm)
+        moved = drawn.affine.copy()
+        moved[:3, 3] += self._header_mm
+        return variation.Variation(moved, drawn.steps)
+
+    @cached_property
+    def _header_mm(self) -> np.ndarray:
+        """(3,) where the header puts the patient besides where it lies: nowhere else, or metres away."""
+        if self.config.headers == "shared":
+            return np.zeros(3)
+        return np.round(self._random("header").uniform(-2000, 2000, 3), 1)
+
+    @cached_property
+    def phase(self) -> str:
+        """ "native", "arterial" or "portal"."""
+        return self.config.phase or str(self._random("phase").choice(PHASES, p=(0.25, 0.2, 0.55)))
+
+    @cached_property
+    def slice_mm(self) -> float:
+        drawn = float(self._random("slice").choice((1.0, 2.0, 3.0, 5.0), p=(0.35, 0.35, 0.15, 0.15)))
+        return drawn if self.config.slice_mm is None else self.config.slice_mm
+
+    @cached_property
+    def sharpness(self) -> float:
+        drawn = float(np.clip(0.5 * self._random("kernel").normal(), -1, 1))
+        return drawn if self.config.sharpness is None else self.config.sharpness
+
+    @cached_property
+    def _looks(self) -> np.ndarray:
+        """(L, 12) how each layer of the body looks in this patient."""
+        rng = self._random("looks")
+        drawn = {name: (rng.normal(), rng.normal(), rng.normal()) for name in TISSUES}
+        picture = 3 if self.config.modality == "mr" else PHASES.index(self.phase)
+        rows = {name: _look(TISSUES[name], picture, drawn[name], self.config) for name in TISSUES}
+        return np.array([rows[one.name] for one in body.layers()])
+
+    @cached_property
+    def _extras(self) -> tuple[list[own.Extra], list[own.Streaks]]:
+        """Tumours and metal in the patient's own place."""
+        rng = self._random("tumours")
+        count = int(rng.choice(3, p=(0.55, 0.3, 0.15))) if self.config.tumours is None else self.config.tumours
+        sites = [own.SITES[n] for n in rng.permutation(len(own.SITES))[:count]]
+        found = own.tumours(self._own(np.array([site for site, _ in sites])), [extra for _, extra in sites], rng)
+        metal = self._metal()
+        return found + [one for one, _ in metal], [streaks for _, streaks in metal]
+
+    def _metal(self) -> list[tuple[own.Extra, own.Streaks]]:
+        rng = self._random("implant")
+        kind = str(rng.choice(("none", "hip", "screws"), p=(0.9, 0.06, 0.04)))
+        kind = self.config.implant or kind
+        side = int(rng.choice((-1, 1)))
+        if kind == "hip":
+            head, shaft = self._own(np.array([HIP_JOINT, (116, 6, -235)]) * np.array([side, 1, 1]))
+            return [own.hip(head, shaft, side, rng)]
+        if kind == "screws":
+            return [own.screws(*self._screw_ends(), rng)]
+        return []
+
+    def _screw_ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Starts and ends (6, 3) of screws in L3 to L5, right and left in turn."""
+        starts, ends = [], []
+        for n in (15, 16, 17):
+            z, (half, deep, _) = VERTEBRA_Z[n], vertebra_size(n)
+            for side in (-1, 1):
+                starts.append((side * (0.62 * half + 4), spine_y(z) + deep + 26, z + 4))
+                ends.append((side * 0.45 * half, spine_y(z) - 0.4 * deep, z + 4))
+        return self._own(np.array(starts, float)), self._own(np.array(ends, float))
+
+    def _own(self, canonical: np.ndarray) -> np.ndarray:
+        """(N, 3) canonical points in the patient's place, less what the header adds."""
+        return self._variation.carried_back(canonical.reshape(-1, 3)) - self._header_mm
+
+    @cached_property
+    def _table(self) -> tuple[float, float]:
+        """y of the table's top and x of its middle, in the patient's own place."""
+        back = self._own(np.array([(x, 118.0, z) for x in (-60, 0, 60) for z in (-80, 0, 120, 240, 340)]))
+        return float(back[:, 1].max()) + 6.0, float(back[:, 0].mean())
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # How it is shown
+
+    def _box_mm(self, region_mm: tuple[float, float]) -> np.ndarray:
+        """(2, 3) LPS mm: around the skin of a part of the body."""
+        low, high = region_mm
+        rim = [(x, y, z) for x in (-185, 0, 185) for y in (-115, 10, 125) for z in np.linspace(low, high, 7)]
+        places = self._variation.carried_back(np.array(rim))
+        ends = self._variation.carried_back(np.array([(0, 20, low), (0, 20, high)]))[:, 2]
+        box = np.stack((places.min(axis=0), places.max(axis=0)))
+        box[:, 2] = ends
+        return box + np.array([[-8, -8, 0], [8, 22, 0]])
+
+    def _sensible_crop(self, crop: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
+        box = np.asarray(crop, float)
+        if box.shape != (2, 3) or not np.isfinite(box).all() or not (box[1] > box[0]).all():
+            raise BadInput(
+                "a crop is its lowest and its highest corner, (2, 3) LPS mm", "crop=[[0, 0, 0], [96, 96, 96]]"
+            )
+        whole = self._box_mm(REGIONS["neck-thigh"])
+        if (box[1] <= whole[0]).any() or (box[0] >= whole[1]).any():
+            raise BadInput(
+                f"the crop {box.round(1).tolist()} lies outside the body of '{self.name}', {whole.round(1).tolist()}",
+                "take the crop around one of patient.landmarks()",
+            )
+        return box
+
+    def _field(self, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+        """The map as displacements at nodes that do not depend on the grid: vectors, and node_from_patient (4, 4)."""
+        bounds = grid.bounds(0.5) - self._header_mm
+        low = np.floor(bounds[0] / NODE_MM) - 2
+        shape = np.ceil(bounds[1] / NODE_MM) + 3 - low
+        nodes = Grid.regular(shape.astype(int).tolist(), NODE_MM, low * NODE_MM + self._header_mm)
+        return sampled_displacement(self.canonical_from_patient, nodes), nodes.voxel_from_world
+
+    def _width_mm(self, grid: Grid) -> float:
+        """Over how much an edge is smeared: a voxel, and the reconstruction kernel."""
+        voxel_mm = float(np.cbrt(grid.voxel_volume_mm3))
+        return float(np.clip(np.hypot(0.9 * voxel_mm, 1.4) * (1 - 0.25 * self.sharpness), 0.8, MOST_WIDTH_MM))
+
+    def _sliced(self, points: np.ndarray, field: tuple, width_mm: float) -> tuple[np.ndarray, np.ndarray]:
+        """The mean over the slice's thickness; labels are those of its middle."""
+        samples = 1 + 2 * int(np.ceil((self.slice_mm - THIN_SLICE_MM) / 5)) if self.slice_mm > THIN_SLICE_MM else 1
+        values, labels = self._shown(points, field, width_mm)
+        for step in np.arange(1, samples // 2 + 1) / samples * self.slice_mm:
+            for side in (-step, step):
+                values += self._shown(points + np.array([0, 0, side]), field, width_mm)[0]
+        return values / samples, labels
+
+    def _shown(
+        self, points: np.ndarray, field: tuple, width_mm: float, *, values: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Without noise: what lies at points of the patient."""
+        place = points - self._header_mm
+        mr = self.config.modality == "mr"
+        vectors, node_from_patient = field
+        canonical = displacement.displace(vectors, node_from_patient, points)
+        shown, labels = implicit.render(
+            compiled.tables(),
+            self._looks,
+            canonical,
+            place + self._grain_mm,
+            width_mm,
+            0.0 if mr else AIR_HU,
+            values=values,
+        )
+        if values:
+            shown = self._with_own(shown, place, labels, width_mm)
+        return shown, labels
+
+    @cached_property
+    def _grain_mm(self) -> np.ndarray:
+        """(3,) from where in the endless noise the patient's own grain is taken."""
+        return self._random("grain").uniform(0, 1000, 3) * np.array([1.0, 0.0, 1.0])
+
+    def _with_own(self, shown: np.ndarray, place: np.ndarray, labels: np.ndarray, width_mm: float) -> np.ndarray:
+        """Tumours, metal with streaks, the table; on MR the field that brightens one side."""
+        mr = self.config.modality == "mr"
+        extras, streaks = self._extras
+        for extra in extras:
+            near = np.flatnonzero(_near(place, extra.shapes))
+            cover = np.clip(0.5 - extra.distance(place[near]) / width_mm, 0, 1)
+            shown[near] += cover * ((extra.mr if mr else extra.hu) - shown[near])
+        if mr:
+            return shown * self._bias(place)
+        for one in streaks:
+            shown += one.at(place).astype(np.float32)
+        if self.config.table:
+            air = labels == 0
+            cover, hu = own.table_hu(place[air], *self._table)
+            shown[air] += (cover * (hu - shown[air])).astype(np.float32)
+        return shown
+
+    def _bias(self, place: np.ndarray) -> np.ndarray:
+        rng = self._random("bias")
+        waves, phases = rng.normal(size=(4, 3)) / 160.0, rng.uniform(0, 6.28, 4)
+        return np.exp(0.12 * np.cos(place @ waves.T + phases).sum(axis=1)).astype(np.float32)
+
+    def _acquired(self, values: np.ndarray, grid: Grid) -> np.ndarray:
+        """With the noise of this acquisition, which belongs to the grid; on MR it is that of a magnitude."""
+        drawn = float(self._random("dose").uniform(6, 16))
+        level = drawn if self.config.noise_hu is None else self.config.noise_hu
+        if level == 0:
+            return values
+        voxel_mm = float(np.cbrt(grid.voxel_volume_mm3))
+        # kernels correlate neighbours: over about a millimetre, less for sharp ones
+        blur_vox = (1.1 - 0.5 * self.sharpness) / np.maximum(grid.spacing_mm, 0.5)
+        noise = _unit_noise(grid, self.seed, np.minimum(blur_vox, 1.5))
+        level *= float(np.clip(2.0 / voxel_mm, 0.5, 1.6)) * (1 + 0.35 * self.sharpness)
+        if self.config.modality == "mr":
+            return np.hypot(values + 0.8 * level * noise, 0.8 * level * noise[::-1])
+        return np.maximum(values + level * noise, -1024.0)
+
+
+def draw_patient(seed: int, config: PatientConfig = ORDINARY) -> Patient:
+    """The patient of a seed, "patient_007" for 7: the same one, whenever and wherever it is drawn."""
+    _require_sensible(config)
+    if seed < 0:
+        raise BadInput(f"a patient's seed is 0 or more, got {seed}")
+    return Patient(f"patient_{seed:03d}", int(seed), config)
+
+
+def between(a: Patient, b: Patient) -> Transform:
+    """b_from_a: carries a point of patient `a` to the same place in patient `b`."""
+    return b.patient_from_canonical @ a.canonical_from_patient
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Helpers
+
+
+# the same anatomy in another phase or modality is drawn once
+@lru_cache(maxsize=16)
+def _drawn(seed: int, variability: float, placement_mm: float) -> variation.Variation:
+    return variation.draw(_generator(seed, "anatomy"), variability, placement_mm)
+
+
+def _generator(seed: int, what: str) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(what.encode())])
+
+
+def _look(tissue: Tissue, picture: int, drawn: tuple[float, float, float], config: PatientConfig) -> list[float]:
+    """A row of the kernel's looks; on MR textures and fat are of its own scale."""
+    mr = picture == 3
+    shift = max(tissue.spread * abs(tissue.core[picture]), 2.0 if tissue.spread else 0.0) * np.clip(drawn[0], -2, 2)
+    shell = 0.0 if tissue.shell is None else tissue.shell[picture] * (1 + 0.08 * np.clip(drawn[1], -2, 2))
+    own_hu = tissue.own if config.own_texture else 0.0
+    a, b, c = tissue.a, tissue.b, tissue.c
+    if tissue.mode == implicit.GUT:
+        a, c = (a + 0.25 * drawn[2] if config.gas else 9.0), (5.0 if mr else c)
+    elif tissue.mode == implicit.MUSCLE:
+        a, b = a - 0.2 * drawn[2], (400.0 if mr else b)
+    elif tissue.mode == implicit.LUNG and mr:
+        a = 0.0
+    scale = 0.5 if mr else 1.0
+    return [
+        tissue.core[picture] + shift, shell, tissue.shell_mm, scale * tissue.texture, tissue.texture_mm,
+        scale * own_hu, tissue.own_mm, tissue.mode, a, b, c, tissue.stretch,
+    ]  # fmt: skip
+
+
+def _near(points: np.ndarray, shapes: np.ndarray) -> np.ndarray:
+    """(N,) bool: within 40 mm of the box of the shapes' middles and ends."""
+    ends = np.concatenate((shapes[:, 1:4], shapes[shapes[:, 0] == implicit.CONE][:, 4:7]))
+    return ((points > ends.min(axis=0) - 40) & (points < ends.max(axis=0) + 40)).all(axis=1)
+
+
+def _unit_noise(grid: Grid, seed: int, blur_vox: np.ndarray) -> np.ndarray:
+    """(I, J, K) float32 of standard deviation one; a new one for each grid."""
+    place = zlib.crc32(np.round(grid.world_from_voxel, 3).tobytes() + np.array(grid.shape, np.int64).tobytes())
+    noise = np.random.default_rng([seed, place]).standard_normal(grid.shape, np.float32)
+    noise = gaussian_filter(noise, blur_vox, mode="wrap")
+    return noise / max(float(noise.std()), 1e-6)
+
+
+def _sensible_spacing(spacing_mm: float | Sequence[float]) -> np.ndarray:
+    spacing = np.broadcast_to(np.asarray(spacing_mm, float), 3)
+    if not ((spacing >= LEAST_SPACING_MM) & (spacing <= MOST_SPACING_MM)).all():
+        raise BadInput(
+            f"voxels of {spacing.tolist()} mm: a patient is shown at {LEAST_SPACING_MM} to {MOST_SPACING_MM} mm",
+            "spacing_mm=2.5 is usual for a whole body, 1.5 for one region",
+        )
+    return spacing
+
+
+def _require_scannable(grid: Grid) -> None:
+    _sensible_spacing(grid.spacing_mm.tolist())
+
+
+def _require_sensible(config: PatientConfig) -> None:
+    choices = {
+        "headers": ("shared", "scattered"), "modality": ("ct", "mr"), "phase": (None, *PHASES),
+        "implant": (None, "none", "hip", "screws"),
+    }  # fmt: skip
+    for name, allowed in choices.items():
+        if getattr(config, name) not in allowed:
+            raise BadInput(
+                f"PatientConfig.{name} is one of {', '.join(map(repr, allowed))}, got {getattr(config, name)!r}"
+            )
+    limits = {
+        "variability": (0, 1.5), "placement_mm": (0, 200), "tumours": (0, len(own.SITES)), "noise_hu": (0, 500),
+        "sharpness": (-1, 1), "slice_mm": (0.5, 10),
+    }  # fmt: skip
+    for name, (low, high) in limits.items():
+        value = getattr(config, name)
+        if value is not None and not (isfinite(value) and low <= value <= high):
+            raise BadInput(f"PatientConfig.{name} lies between {low} and {high}, got {value}")
