@@ -61,8 +61,8 @@ def test_there_and_back_is_where_one_was(seed):
 @pytest.mark.parametrize("seed", range(6))
 def test_no_patient_is_folded(seed):
     one = patient(seed)
-    inside = one._variation.carried_back(EVERYWHERE)
-    assert np.linalg.det(one.canonical_from_patient.jacobian(inside)).min() > 0
+    lattice = one.grid(10.0).points()[::5]
+    assert np.linalg.det(one.canonical_from_patient.jacobian(lattice)).min() > 0
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -23,12 +23,12 @@ from homolog.space.grid import Grid
 from homolog.space.keypoints import Keypoints
 from homolog.space.transforms import Transform
 from homolog.space.volume import Volume
-from homolog.synth.anatomy import body, compiled, own, variation
+from homolog.synth.anatomy import body, compiled, looks, own, variation
 from homolog.synth.anatomy.landmarks import landmarks as canonical_landmarks
 from homolog.synth.anatomy.skeleton import HIP_JOINT, VERTEBRA_Z, spine_y, vertebra_size
 from homolog.synth.anatomy.structures import BTCV as BTCV
 from homolog.synth.anatomy.structures import STRUCTURES as STRUCTURES
-from homolog.synth.anatomy.structures import TISSUES, Tissue
+from homolog.synth.anatomy.structures import TISSUES
 from homolog.synth.configs import PatientConfig
 
 ORDINARY = PatientConfig()
@@ -175,7 +175,7 @@ class Patient:
         rng = self._random("looks")
         drawn = {name: (rng.normal(), rng.normal(), rng.normal()) for name in TISSUES}
         picture = 3 if self.config.modality == "mr" else PHASES.index(self.phase)
-        rows = {name: _look(TISSUES[name], picture, drawn[name], self.config) for name in TISSUES}
+        rows = {name: looks.look(TISSUES[name], picture, drawn[name], self.config) for name in TISSUES}
         return np.array([rows[one.name] for one in body.layers()])
 
     @cached_property
@@ -300,7 +300,7 @@ class Patient:
         mr = self.config.modality == "mr"
         extras, streaks = self._extras
         for extra in extras:
-            near = np.flatnonzero(_near(place, extra.shapes))
+            near = np.flatnonzero(extra.near(place))
             cover = np.clip(0.5 - extra.distance(place[near]) / width_mm, 0, 1)
             shown[near] += cover * ((extra.mr if mr else extra.hu) - shown[near])
         if mr:
@@ -359,32 +359,6 @@ def _drawn(seed: int, variability: float, placement_mm: float) -> variation.Vari
 
 def _generator(seed: int, what: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(what.encode())])
-
-
-def _look(tissue: Tissue, picture: int, drawn: tuple[float, float, float], config: PatientConfig) -> list[float]:
-    """A row of the kernel's looks; on MR textures and fat are of its own scale."""
-    mr = picture == 3
-    shift = max(tissue.spread * abs(tissue.core[picture]), 2.0 if tissue.spread else 0.0) * np.clip(drawn[0], -2, 2)
-    shell = 0.0 if tissue.shell is None else tissue.shell[picture] * (1 + 0.08 * np.clip(drawn[1], -2, 2))
-    own_hu = tissue.own if config.own_texture else 0.0
-    a, b, c = tissue.a, tissue.b, tissue.c
-    if tissue.mode == implicit.GUT:
-        a, c = (a + 0.25 * drawn[2] if config.gas else 9.0), (5.0 if mr else c)
-    elif tissue.mode == implicit.MUSCLE:
-        a, b = a - 0.2 * drawn[2], (400.0 if mr else b)
-    elif tissue.mode == implicit.LUNG and mr:
-        a = 0.0
-    scale = 0.5 if mr else 1.0
-    return [
-        tissue.core[picture] + shift, shell, tissue.shell_mm, scale * tissue.texture, tissue.texture_mm,
-        scale * own_hu, tissue.own_mm, tissue.mode, a, b, c, tissue.stretch,
-    ]  # fmt: skip
-
-
-def _near(points: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-    """(N,) bool: within 40 mm of the box of the shapes' middles and ends."""
-    ends = np.concatenate((shapes[:, 1:4], shapes[shapes[:, 0] == implicit.CONE][:, 4:7]))
-    return ((points > ends.min(axis=0) - 40) & (points < ends.max(axis=0) + 40)).all(axis=1)
 
 
 def _unit_noise(grid: Grid, seed: int, blur_vox: np.ndarray) -> np.ndarray:

@@ -26,6 +26,12 @@ class Extra:
     mr: float
     metal: bool = False
 
+    def near(self, points: np.ndarray) -> np.ndarray:
+        """(N,) bool: within 40 mm of the box of the shapes' middles and ends."""
+        cones = self.shapes[self.shapes[:, 0] == implicit.CONE]
+        ends = np.concatenate((self.shapes[:, 1:4], cones[:, 4:7]))
+        return ((points > ends.min(axis=0) - 40) & (points < ends.max(axis=0) + 40)).all(axis=1)
+
     def distance(self, points: np.ndarray) -> np.ndarray:
         return np.min([implicit.distances(shape, NO_STACKS, points) for shape in self.shapes], axis=0)
 
