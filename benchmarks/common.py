@@ -68,7 +68,7 @@ def write_ours(folder: Path, figures: dict[str, Any]) -> None:
     """ours.toml beside the run: date, commit and machine, then the figures, tables of tables."""
     head = {
         "date": datetime.date.today().isoformat(),
-        "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _git("status", "--porcelain") else ""),
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _git("status", "--porcelain", "--", ".", ":!*ours.toml") else ""),
         "machine": f"{_processor()}, {platform.system()}, Python {platform.python_version()}",
     }
     path = folder / "ours.toml"

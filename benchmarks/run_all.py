@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 def main() -> int:
     failed = []
-    for run in sorted(HERE.glob("*/*/run.py")):
+    for run in sorted(HERE.rglob("run.py")):
         print(f"== {run.parent.relative_to(HERE)}", flush=True)
         if subprocess.run([sys.executable, str(run), *sys.argv[1:]]).returncode != 0:
             failed.append(str(run.parent.relative_to(HERE)))
