@@ -2,7 +2,7 @@
 
 The library behind ITK hands a field over whole, and ITK copies it several times; here it comes slab by slab. What is
 read: superblocks 0, 2 and 3, groups of both kinds as long as they are small, little-endian float32 and float64 in one
-piece or in chunks, deflated or not, and strings of variable length. Anything else is `Unfamiliar`: the library's work.
+piece or in chunks, deflated or not, and strings of variable length. Anything else is `Unfamiliar`.
 
 No number in a file is believed before it is checked: a block lies within the file, no block is come to twice, a sum
 is right where the format has one. Section numbers are those of the HDF5 File Format Specification 3.0.
@@ -30,6 +30,11 @@ LARGEST_BLOCK = 2**20
 PIECE = 2**18
 # A byte of deflate never stands for more than this many: what claims more has a wrong size.
 DEFLATE_RATIO = 1032
+
+
+# The HDF5 library sits for ever over some damaged files and crashes over others. So it is only given what is whole by
+# its sums, and if there are none, who has the file is asked to try.
+REWRITE = "if ITK reads it: python -c \"import SimpleITK as s; s.WriteTransform(s.ReadTransform('OLD.h5'), 'NEW.h5')\""
 
 
 class Unfamiliar(Exception):
@@ -76,16 +81,25 @@ class Numbers:
 def opened(path: Path) -> Iterator[File]:
     """The file; what is found wrong within the block is told as damage to the file."""
     with decompressing(path), open(path, "rb") as stream:
-        yield File(stream, path)
+        file = File(stream)
+        try:
+            file.root = file.find_root(path)
+            yield file
+        except Unfamiliar as unfamiliar:
+            if file.summed:
+                raise
+            raise UnreadableFile(f"{path} is damaged, or cannot be read ({unfamiliar})", REWRITE) from unfamiliar
 
 
 class File:
     """The objects of a file by their addresses; `root` is that of the outermost group."""
 
-    def __init__(self, stream: BinaryIO, path: Path) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
         self.size = stream.seek(0, 2)
-        self.root = self._root(path)
+        self.root = form.NOWHERE
+        # whether there was a sum under all that has been read
+        self.summed = False
 
     def members(self, address: int) -> dict[str, int]:
         """The names in a group, and where the objects lie."""
@@ -135,7 +149,7 @@ class File:
             raise ValueError(f"a block of {size} bytes is none of a transform")
         return Cursor(self._bytes(address, size))
 
-    def _root(self, path: Path) -> int:
+    def find_root(self, path: Path) -> int:
         """The superblock (II.A): are sizes and addresses of 8 bytes, and where does the outermost group lie?"""
         head = self._bytes(0, min(self.size, 96))
         if not head.startswith(form.MAGIC) or len(head) < 96:
@@ -146,6 +160,7 @@ class File:
             raise UnreadableFile(f"{path} is cut off: {self.size} of its {wanted} bytes are there", COPY_AGAIN)
         if version in (2, 3):
             _require_sum(head[:48])
+            self.summed = True
         if version == 0 and head[13:15] == b"\x08\x08" and not any(head[24:32]):
             return Cursor(head, 64).number()
         if version in (2, 3) and head[9:11] == b"\x08\x08" and not any(head[12:20]):
@@ -159,6 +174,7 @@ class File:
         return list(self._new_messages(address) if new else self._old_messages(address))
 
     def _old_messages(self, address: int) -> Iterator[tuple[int, bytes]]:
+        self.summed = False
         head = self._block(address, 16)
         head.expect(b"\x01\0")
         total, _, size = head.number(2), head.number(4), head.number(4)

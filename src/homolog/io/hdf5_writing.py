@@ -130,7 +130,8 @@ def _header(messages: Messages) -> bytes:
 
 
 def _link(name: str, address: int) -> bytes:
-    return b"\x01\0" + _number(len(name), 1) + name.encode() + _number(address)
+    called = name.encode()
+    return b"\x01\0" + _number(len(called), 1) + called + _number(address)
 
 
 def _heap(texts: list[str]) -> bytes:

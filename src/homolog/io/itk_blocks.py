@@ -68,6 +68,8 @@ def read_blocks(file: hdf5.File, path: Path) -> list[Block]:
     first = 1 if kinds and kinds[0].startswith(COMPOSITE) else 0
     if len(kinds) > 1 and not first:
         raise several(path)
+    if len(kinds) == first:
+        raise BadInput(f"{path} holds no transform: its {GROUP} is empty")
     return [_block(file, kind, one) for kind, one in zip(kinds[first:], found[first:])]
 
 
@@ -80,20 +82,17 @@ def field(block: Block) -> Displacement:
     grid = _grid(block)
     i, j, _ = grid.shape
     vectors, at = _room(grid), 0
-    # float64 beyond float32 becomes inf, which a Displacement refuses
-    with np.errstate(over="ignore", invalid="ignore"):
-        for numbers in block.parameters.arrays(PLANES * j * i * 3):
-            slab = numbers.reshape(-1, j, i, 3)
-            vectors[:, :, at : at + len(slab)] = slab.transpose(2, 1, 0, 3)
-            at += len(slab)
-        return Displacement(vectors, grid)
+    for numbers in block.parameters.arrays(PLANES * j * i * 3):
+        slab = numbers.reshape(-1, j, i, 3)
+        vectors[:, :, at : at + len(slab)] = slab.transpose(2, 1, 0, 3)
+        at += len(slab)
+    return Displacement(vectors, grid)
 
 
 def spline(block: Block) -> BSpline:
     """The x of all control points, then y, then z; i fastest."""
     grid = _grid(block)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return BSpline(block.parameters.all().reshape(3, *grid.shape[::-1]).transpose(3, 2, 1, 0), grid)
+    return BSpline(block.parameters.all().reshape(3, *grid.shape[::-1]).transpose(3, 2, 1, 0), grid)
 
 
 def numbers_of(step: Affine | BSpline) -> tuple[str, np.ndarray, np.ndarray]:

@@ -44,6 +44,8 @@ TO_GRID = "in 3D Slicer: Transforms > Convert > Displacement field (grid transfo
 _HEARD_ALONE = threading.Lock()
 
 
+# numbers beyond all measure become inf, which the maps refuse
+@np.errstate(over="ignore", invalid="ignore")
 def read(path: Path, index: int | None = None) -> Transform:
     """The map in a file; of several that are no composite (a list of motions), the one with this number, from 0."""
     blocks = _blocks(path) if suffix_of(path) in TEXT else []
