@@ -68,7 +68,7 @@ def write_ours(folder: Path, figures: dict[str, Any]) -> None:
     """ours.toml beside the run: date, commit and machine, then the figures, tables of tables."""
     head = {
         "date": datetime.date.today().isoformat(),
-        "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _git("status", "--porcelain", "--", ".", ":!*ours.toml") else ""),
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _changed() else ""),
         "machine": f"{_processor()}, {platform.system()}, Python {platform.python_version()}",
     }
     path = folder / "ours.toml"
@@ -109,6 +109,11 @@ def _value(value: Any) -> str:
 
 def _git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def _changed() -> str:
+    """What differs from the commit, the figures themselves aside."""
+    return _git("status", "--porcelain", "--", ".", ":!*ours.toml")
 
 
 def _processor() -> str:
