@@ -41,12 +41,12 @@ class Padded:
         return self.displacement.grid.cropped(self.start.tolist(), self.stop.tolist())
 
     def planes(self, low: int, high: int) -> np.ndarray:
-        """(high - low, J, I, 3) float64: the vectors of these k, in the order of files."""
+        """(high - low, J, I, 3) float32: the vectors of these k, in the order of files."""
         i, j, k = (
             np.clip(np.arange(a, b), 0, n - 1) for a, b, n in zip(self.start, self.stop, self.displacement.grid.shape)
         )
         vectors = _numpy(self.displacement.vectors)[:, :, k[low:high]].transpose(2, 1, 0, 3)
-        return vectors[:, j[:, None], i[None, :]].astype(np.float64)
+        return vectors[:, j[:, None], i[None, :]]
 
 
 Lattice = Displacement | BSpline
@@ -97,7 +97,15 @@ def straightened(step: Lattice, axes: np.ndarray | None = None) -> tuple[np.ndar
     axes = nearest_rotation(step.grid.axes) if axes is None else axes
     grid = Grid.regular(step.grid.shape, step.grid.spacing_mm, step.grid.origin_mm, axes)
     upright_from_world = grid.world_from_voxel @ step.grid.voxel_from_world
-    return upright_from_world, _with_numbers(step, _stored(step) @ upright_from_world[:3, :3].T, grid)
+    return upright_from_world, _with_numbers(step, _turned(_stored(step), upright_from_world[:3, :3]), grid)
+
+
+def _turned(vectors: np.ndarray, linear: np.ndarray) -> np.ndarray:
+    """Plane by plane: the whole field at once would be held in float64 too."""
+    out = np.empty_like(vectors)
+    for i in range(len(out)):
+        out[i] = vectors[i] @ linear.T
+    return out
 
 
 def _stored(step: Lattice) -> np.ndarray:
