@@ -327,7 +327,7 @@ class Patient:
         voxel_mm = float(np.cbrt(grid.voxel_volume_mm3))
         # kernels correlate neighbours: over about a millimetre, less for sharp ones
         blur_vox = (1.1 - 0.5 * self.sharpness) / np.maximum(grid.spacing_mm, 0.5)
-        noise = _unit_noise(grid, self.seed, np.minimum(blur_vox, 1.5))
+        noise = _unit_noise(grid, self._header_mm, self.seed, np.minimum(blur_vox, 1.5))
         level *= float(np.clip(2.0 / voxel_mm, 0.5, 1.6)) * (1 + 0.35 * self.sharpness)
         if self.config.modality == "mr":
             return np.hypot(values + 0.8 * level * noise, 0.8 * level * noise[::-1])
@@ -361,9 +361,12 @@ def _generator(seed: int, what: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(what.encode())])
 
 
-def _unit_noise(grid: Grid, seed: int, blur_vox: np.ndarray) -> np.ndarray:
-    """(I, J, K) float32 of standard deviation one; a new one for each grid."""
-    place = zlib.crc32(np.round(grid.world_from_voxel, 3).tobytes() + np.array(grid.shape, np.int64).tobytes())
+def _unit_noise(grid: Grid, header_mm: np.ndarray, seed: int, blur_vox: np.ndarray) -> np.ndarray:
+    """(I, J, K) float32 of standard deviation one; a new one for each grid, wherever a header puts it."""
+    lattice = grid.world_from_voxel.copy()
+    lattice[:3, 3] -= header_mm
+    # zero added, as -0 has other bytes than 0
+    place = zlib.crc32((np.round(lattice, 3) + 0.0).tobytes() + np.array(grid.shape, np.int64).tobytes())
     noise = np.random.default_rng([seed, place]).standard_normal(grid.shape, np.float32)
     noise = gaussian_filter(noise, blur_vox, mode="wrap")
     return noise / max(float(noise.std()), 1e-6)
