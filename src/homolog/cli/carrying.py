@@ -27,8 +27,6 @@ from homolog.space.volume import Volume
 log = logging.getLogger("homolog")
 
 IDENTITY = "identity"
-# Below this there is air in the picture as a CT shows it: no other modality has such numbers.
-AIR_BELOW_HU, AIR_HU = -500.0, -1000.0
 FOR_VOLUMES = ("from_", "labels", "interpolation", "outside", "spacing", "series", "json")
 FOR_POINTS = ("from_", "points_space", "json")
 
@@ -224,7 +222,7 @@ def _outside(step: Step, volume: Volume) -> tuple[float, str]:
             f"{step.path} is the same everywhere ({low:g}), and so would be the result",
             "--outside 0 shows how far it reaches; or check that it is the right file",
         )
-    return (AIR_HU, "air of a CT") if low <= AIR_BELOW_HU else (low, "its minimum")
+    return inputs.outside_of(volume)
 
 
 def _told(step: Step, ends: str, result: Volume, outside: float, why: str) -> Carried:

@@ -10,8 +10,12 @@ from typing import Any, Literal
 from homolog.cli.resources import require_room
 from homolog.errors import BadInput
 from homolog.io.files import stem_of, suffix_of
+from homolog.space.volume import Volume
 
 Kind = Literal["volume", "points", "mesh"]
+
+# Below this there is air in the picture as a CT shows it: no other modality has such numbers.
+AIR_BELOW_HU, AIR_HU = -500.0, -1000.0
 
 POINTS = (".mrk.json", ".json", ".fcsv", ".csv", ".tsv", ".txt", ".pts")
 MESHES = (".ply", ".stl", ".obj", ".vtk", ".vtp", ".vtu", ".gii")
@@ -73,3 +77,9 @@ def _written(path: Path) -> str:
 
 def _is_folder(output: Path) -> bool:
     return output.is_dir() or str(output).endswith(("/", os.sep)) or not suffix_of(output)
+
+
+def outside_of(volume: Volume) -> tuple[float, str]:
+    """The value for where an image does not reach, unless the user says one, and why that value."""
+    low = float(volume.numpy().min())
+    return (AIR_HU, "air of a CT") if low <= AIR_BELOW_HU else (low, "its minimum")

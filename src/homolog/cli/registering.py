@@ -14,6 +14,7 @@ from typing import Any
 from homolog import __version__
 from homolog.cli import invocation, terminal
 from homolog.cli.configs import Register
+from homolog.cli.inputs import outside_of
 from homolog.cli.resources import require_memory, require_room
 from homolog.errors import BadInput
 from homolog.io import points, transforms, volumes
@@ -70,7 +71,7 @@ def registered(
     facts = results.stage("map", key, lambda: _map(pair, folder, config, method_config, on_step))
     forward = transforms.read_transform(folder / MAP)
     on_step("warp", 0.5, 0.0)
-    outside = _outside(pair.moving) if config.outside is None else config.outside
+    outside = outside_of(pair.moving)[0] if config.outside is None else config.outside
     results.stage("warped", key_of(map=key, outside=outside), lambda: _warped(pair, folder, forward, outside))
     _carry_labels(pair, folder, config, forward, results, key)
     _carry_points(pair, folder, config, forward, results, key)
@@ -208,7 +209,7 @@ def _map(
         "poor_below": done.poor_below,
         "poor": done.is_poor,
     }
-    return [folder / MAP, folder / INVERSE], _finite(facts)
+    return [folder / MAP, folder / INVERSE], terminal.plain(facts)
 
 
 def _warped(pair: Pair, folder: Path, forward: Transform, outside: float) -> tuple[list[Path], dict[str, Any]]:
@@ -246,7 +247,7 @@ def _carry_points(pair: Pair, folder: Path, config: Register, forward: Transform
 def _metrics(pair: Pair, folder: Path, forward: Transform) -> dict[str, Any]:
     back = transforms.read_transform(folder / INVERSE)
     trips = inverse_consistency(forward, back, pair.fixed.grid, pair.moving.grid)
-    return _finite({"folding": asdict(folding(forward, pair.fixed.grid)), "inverse": asdict(trips)})
+    return terminal.plain({"folding": asdict(folding(forward, pair.fixed.grid)), "inverse": asdict(trips)})
 
 
 def _mask(path: Path | None, picture: Volume) -> Volume | None:
@@ -259,11 +260,6 @@ def _start(path: Path | None, pair: Pair) -> Transform | None:
     return transforms.read_transform(
         path, like=pair.fixed.grid, moving_like=pair.moving.grid, fixed=pair.fixed.space, moving=pair.moving.space
     )
-
-
-def _outside(moving: Volume) -> float:
-    low = float(moving.numpy().min())
-    return -1000.0 if low <= -500 else low
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -332,14 +328,6 @@ def _software() -> dict[str, str]:
 
 def _texts(values: dict[str, Any]) -> dict[str, Any]:
     return {k: str(v.resolve()) if isinstance(v, Path) else v for k, v in values.items()}
-
-
-def _finite(facts: dict[str, Any]) -> dict[str, Any]:
-    """The same as JSON takes it: NaN becomes null."""
-    import json
-
-    found: dict[str, Any] = json.loads(terminal.as_json(facts))
-    return found
 
 
 def _number(value: float | None) -> str:

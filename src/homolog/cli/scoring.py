@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def _input(run: Run, name: str, flag: str) -> Path:
 def _labels(facts: dict[str, Any]) -> dict[str, Any]:
     found = facts.get("labels", {})
     named = {"dice_before": "dice_before", "dice": "dice_after", "hd95_mm": "hd95_mm_after"}
-    return {to: _texts(found[name]) for name, to in named.items() if name in found}
+    return {to: terminal.plain(found[name]) for name, to in named.items() if name in found}
 
 
 def _landmarks(facts: dict[str, Any]) -> dict[str, Any]:
@@ -71,8 +70,3 @@ def _landmarks(facts: dict[str, Any]) -> dict[str, Any]:
             for stage, error in stages.items()
         }
     }
-
-
-def _texts(figures: dict[Any, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(terminal.as_json(figures))
-    return found

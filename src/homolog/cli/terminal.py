@@ -32,7 +32,7 @@ def result_json(facts: dict[str, Any]) -> None:
 
 def as_json(facts: dict[str, Any]) -> str:
     """JSON that every reader takes: NaN and infinities, which it has no words for, become null."""
-    return json.dumps(_plain(facts), indent=2, allow_nan=False)
+    return json.dumps(plain(facts), indent=2, allow_nan=False)
 
 
 def note(text: object) -> None:
@@ -141,14 +141,14 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The same without NaN, infinities and NumPy's own numbers."""
     if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     return value if isinstance(value, (int, str, bool, type(None))) else str(value)
