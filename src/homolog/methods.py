@@ -1,4 +1,4 @@
-"""Every method by its name: where its function lives. A new method is one line here."""
+"""Every method by its name: where its function lives, and its options. A new method is one line in each table."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any
 PAIRWISE = {
     "linear": "homolog.pairwise.linear:register",
 }
+# The frozen Config of each, whose fields are its flags; it lies where nothing heavy is imported.
+PAIRWISE_OPTIONS = {
+    "linear": "homolog.pairwise.configs:LinearConfig",
+}
 
 
 def resolve(name: str) -> Callable[..., Any]:
-    """The function that a table names, as "module:function"."""
+    """The function or class that a table names, as "module:function"."""
     module, function = name.split(":")
     return getattr(import_module(module), function)

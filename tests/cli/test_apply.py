@@ -17,6 +17,7 @@ from homolog import (
     write_points,
     write_transform,
 )
+from homolog.cli import carrying
 from homolog.io.meshes import Mesh, write_mesh
 from tests.cli.conftest import FIXED, MOVING, the_map
 from tests.geometry import blob, centroid_mm
@@ -178,3 +179,13 @@ def test_an_affine_map_of_another_program_needs_no_record(study, homolog):
     write_points(points, "in.fcsv")
     assert homolog("apply", "bare.tfm", "in.fcsv", "--from", "fixed", "-o", "out.fcsv").code == 0
     np.testing.assert_allclose(positions("out.fcsv"), read_transform("bare.tfm").apply(points.position), atol=1e-3)
+
+
+def test_an_image_that_is_known_by_its_content_is_read_once(study, homolog, monkeypatch):
+    (study / "moving.nii.gz").rename("renamed.nii.gz")
+    reads = []
+    read_volume = carrying.volumes.read
+    monkeypatch.setattr(carrying.volumes, "read", lambda *a, **k: reads.append(a) or read_volume(*a, **k))
+    ended = homolog("apply", "t.h5", "renamed.nii.gz", "-o", "out.nii.gz")
+    assert ended.code == 0, ended.err
+    assert len(reads) == 1

@@ -58,6 +58,107 @@ def test_labels_are_compared_before_the_map_and_after_it(study, homolog):
     assert facts["mean"]["dice_before"] < 0.6
 
 
+def shifted_boxes(shift, **other):
+    """Labels that a shift brings onto each other, and the words that evaluate them."""
+    boxes("one.nii.gz"), boxes("other.nii.gz", shift, **other)
+    matrix = np.eye(4)
+    matrix[:3, 3] = STRAIGHT.world_from_voxel[:3, :3] @ shift
+    write_transform(Affine(matrix), "shift.tfm")
+    words = ("--transform", "shift.tfm", "--fixed-labels", "one.nii.gz", "--moving-labels", "other.nii.gz")
+    return ("evaluate", *words)
+
+
+def test_surfaces_are_measured_before_the_map_and_after_it(study, homolog):
+    line = shifted_boxes((1, 2, 0))
+    facts = homolog(*line, "--json").json["labels"]
+    assert facts["mean"]["hd95_mm"] == 0
+    # two voxels of 2 mm, the larger of the two steps
+    assert facts["mean"]["hd95_mm_before"] == pytest.approx(4)
+    assert facts["worse"] == {"dice": [], "hd95_mm": []}
+    assert "worse" not in homolog(*line).out
+
+
+def test_a_structure_that_got_worse_is_named(study, homolog):
+    line = shifted_boxes((1, 2, 0))
+    write_transform(Affine(np.eye(4) + np.eye(4, k=3) * 3.0), "shift.tfm")
+    (study / "one.json").write_text('{"1": "spleen", "4": "liver"}')
+    facts = homolog(*line, "--json").json["labels"]
+    assert facts["worse"]["dice"] == [1, 4]
+    assert facts["names"] == {"1": "spleen", "4": "liver"}
+    ended = homolog(*line)
+    assert "worse than before in Dice: 2 of 2 (1 spleen, 4 liver)" in ended.err
+    assert ended.out.count("worse") == 2
+
+
+def test_a_structure_that_one_patient_lacks_counts_in_no_mean(study, homolog):
+    line = shifted_boxes((1, 2, 0), absent=(4,))
+    facts = homolog(*line, "--json").json["labels"]
+    assert facts["dice"] == {"1": 1.0, "4": None}
+    assert facts["only_fixed"] == [4]
+    assert facts["mean_of"] == {"dice": 1, "hd95_mm": 1}
+    assert "only in fixed" in homolog(*line).out
+
+
+def test_a_structure_carried_out_of_the_picture_is_a_miss_and_not_left_out(study, homolog):
+    line = shifted_boxes((1, 2, 0))
+    far = np.eye(4)
+    far[:3, 3] = (500, 0, 0)
+    write_transform(Affine(far), "shift.tfm")
+    ended = homolog(*line, "--json")
+    facts = ended.json["labels"]
+    assert facts["mean"]["dice"] == 0 < facts["mean"]["dice_before"]
+    assert facts["hd95_mm"] == {"1": None, "4": None}
+    assert "not met at all (Dice 0): 2 of 2" in homolog(*line).err
+
+
+def test_means_before_and_after_are_over_the_same_structures(study, homolog):
+    # the farther box lies beyond the fixed picture where the headers put it
+    boxes("one.nii.gz")
+    matrix = STRAIGHT.world_from_voxel.copy()
+    matrix[:3, 3] = STRAIGHT.world((0, 0, 11))
+    data = np.zeros(STRAIGHT.shape, np.uint8)
+    data[3:8, 3:8, 3:8], data[10:15, 10:15, 14:19] = 1, 4
+    write(Volume(data, Grid(STRAIGHT.shape, matrix), "labels", "labels"), "other.nii.gz")
+    shift = np.eye(4)
+    shift[:3, 3] = STRAIGHT.world_from_voxel[:3, :3] @ (0, 0, 11)
+    write_transform(Affine(shift), "shift.tfm")
+    words = ("--transform", "shift.tfm", "--fixed-labels", "one.nii.gz", "--moving-labels", "other.nii.gz", "--json")
+    facts = homolog("evaluate", *words).json["labels"]
+    assert facts["hd95_mm_before"]["4"] is None and facts["hd95_mm"]["4"] > 5
+    assert facts["mean"]["hd95_mm"] == 0
+    assert facts["mean_of"] == {"dice": 2, "hd95_mm": 1}
+
+
+def test_a_structure_that_a_border_cuts_is_told_apart(study, homolog):
+    line = shifted_boxes((0, 0, 0))
+    data = np.zeros(STRAIGHT.shape, np.uint8)
+    data[3:8, 3:8, 3:8], data[10:15, 10:15, 10:15] = 1, 4
+    # the moving scan begins in the middle of box 1
+    world_from_voxel = STRAIGHT.world_from_voxel.copy()
+    world_from_voxel[:3, 3] = STRAIGHT.world((0, 0, 5))
+    cut = Volume(data[:, :, 5:], Grid(data[:, :, 5:].shape, world_from_voxel), "labels", "labels")
+    write(cut, "other.nii.gz")
+    ended = homolog(*line, "--json")
+    facts = ended.json["labels"]
+    assert facts["cut"] == [1]
+    assert facts["mean"]["dice"] == pytest.approx((0.75 + 1) / 2)
+    assert facts["mean_whole"]["dice"] == 1
+    assert "cut by a picture's border" in homolog(*line).err
+
+
+def test_names_are_read_from_the_file_that_is_named(study, homolog):
+    line = shifted_boxes((0, 0, 0))
+    (study / "names.tsv").write_text("index\tname\tcolour\n1\tspleen\tred\n")
+    assert homolog(*line, "--label-names", "names.tsv", "--json").json["labels"]["names"] == {"1": "spleen"}
+    (study / "names.json").write_text('{"Modality": "CT"}')
+    ended = homolog(*line, "--label-names", "names.json")
+    assert ended.code == 2
+    assert "names.json holds no names of labels" in ended.errors[0]
+    # beside the labels the same file is a side-car about something else
+    (study / "names.json").rename(study / "one.json")
+    assert homolog(*line, "--json").json["labels"]["names"] == {}
+
+
 def test_landmarks_are_measured_before_the_map_and_after_it(study, homolog):
     fixed, moving = read_points("fixed.mrk.json"), read_points("moving.mrk.json")
     line = ("evaluate", "--transform", "t.h5", "--fixed-points", "fixed.mrk.json", "--moving-points", "moving.mrk.json")
@@ -95,8 +196,11 @@ def test_a_table_is_for_people_and_a_file_for_programs(study, homolog):
         *("--moving-points", "moving.mrk.json", "-o", "metrics.json"),
     )
     assert ended.code == 0
-    assert "dice before" in ended.out
-    assert "target error after" in ended.out
+    head, *rows = ended.out.splitlines()
+    assert head.split() == ["before", "after"]
+    # what it comes to stands first, the structures last
+    names = [row.split()[0] for row in rows if row]
+    assert names.index("Dice,") < names.index("landmark") < names.index("folds,") < names.index("structure")
     stored = json.loads((study / "metrics.json").read_text())
     assert stored["labels"]["mean"]["dice"] is not None
     assert stored["folding"]["fraction"] == 0

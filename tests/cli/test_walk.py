@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from homolog import Volume, read, read_labels, read_points, read_transform, write
+from homolog import Volume, read, read_labels, read_points, read_transform, write, write_points
+from homolog.cli import cohorts
 from homolog.cli.main import main
 from tests.cli.conftest import listing
 
@@ -91,10 +92,15 @@ def test_evaluating_a_run_finds_it_better_than_before(homolog, run, cohort):
     assert done.code == 0, done.err
     found = done.json
     assert found["target_error_mm"]["after"]["mean"] < 0.7 * found["target_error_mm"]["before"]["mean"]
-    assert found["labels"]["mean"]["dice"] > found["labels"]["mean"]["dice_before"]
+    means = found["labels"]["mean"]
+    assert means["dice"] > means["dice_before"]
+    assert means["hd95_mm"] < means["hd95_mm_before"]
+    assert found["labels"]["names"]["6"] == "liver"
     metrics = json.loads((run / "run.json").read_text())["metrics"]
     assert metrics["landmarks"]["after"]["mean_mm"] == pytest.approx(found["target_error_mm"]["after"]["mean"])
-    assert "Dice" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert "Dice" in page
+    assert "liver" in page
 
 
 def test_the_same_command_again_makes_nothing_anew(homolog, run_once, cohort):
@@ -102,6 +108,16 @@ def test_the_same_command_again_makes_nothing_anew(homolog, run_once, cohort):
     words = json.loads((run_once / "run.json").read_text())["command"][1:]
     assert homolog(*words).code == 0
     assert {name: (run_once / name).stat().st_mtime_ns for name in before} == before
+
+
+def test_the_same_command_again_keeps_what_was_evaluated(homolog, cohort, run):
+    homolog("evaluate", run, "--fixed-labels", cohort / "patient_000" / "labels.nii.gz")
+    evaluated = json.loads((run / "run.json").read_text())
+    words = [str(run) if Path(word).name == "run" else word for word in evaluated["command"][1:]]
+    assert homolog(*words).code == 0
+    again = json.loads((run / "run.json").read_text())
+    assert "dice_after" in again["metrics"] and again["metrics"] == evaluated["metrics"]
+    assert again["label_names"] == evaluated["label_names"]
 
 
 def test_what_is_missing_is_made_again_with_the_same_bytes(homolog, run_once):
@@ -141,9 +157,6 @@ def test_the_wrong_anatomy_is_called_poor_and_not_passed_over(homolog, cohort, t
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["patients", "-n", "0", "-o", "new"], "at least one patient"),
-        (["patients", "--spacing", "0.1", "-o", "new"], "0.1"),
-        (["patients", "--spacing", "20", "-o", "new"], "20"),
         (["report", "nowhere"], "nowhere"),
         (["rerun", "nowhere"], "nowhere"),
         (["evaluate", "nowhere", "--fixed-labels", "x.nii.gz"], "nowhere"),
@@ -156,6 +169,105 @@ def test_what_cannot_be_done_is_refused_and_leaves_nothing(homolog, tmp_path, mo
     assert said in done.errors[0]
     assert len(done.hints) == 1
     assert not list(tmp_path.rglob("*.nii.gz"))
+
+
+def test_a_patient_registered_with_itself_stays_where_it_is(homolog, cohort, tmp_path):
+    scan = cohort / "patient_000" / "ct.nii.gz"
+    assert homolog("register", scan, scan, "-o", tmp_path / "run").code == 0
+    found = read_transform(tmp_path / "run" / "moving_from_fixed.h5")
+    corners = read(scan).grid.corners()
+    # a fiftieth of a voxel
+    assert np.abs(found.apply(corners) - corners).max() < 0.1
+
+
+def test_a_window_is_asked_for_and_remembered(homolog, run, cohort):
+    assert homolog("report", run, "--window", "bone").code == 0
+    assert json.loads((run / "run.json").read_text())["window"]["fixed"] == [-450, 1050]
+    homolog("evaluate", run, "--fixed-labels", cohort / "patient_000" / "labels.nii.gz")
+    assert "greys from −450 to 1050" in (run / "report.html").read_text()
+    assert homolog("report", run, "--window", "-200", "300").code == 0
+    assert "greys from −200 to 300" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [(("bonn",), "--window bone"), (("300", "200"), "--window -160 240"), (("1",), "--window"), (("1", "nan"), "")],
+    ids=" ".join,
+)
+def test_a_window_that_is_none_is_refused(homolog, run, words, hint):
+    before = listing(run)
+    ended = homolog("report", run, "--window", *words)
+    assert (ended.code, listing(run)) == (2, before)
+    assert "--window" in ended.errors[0]
+    assert hint in ended.hints[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        ("{fixed} {folder}", "holds no DICOM file", "give the file:"),
+        ("{fixed} {cohort}", "holds no DICOM file", "give the folder"),
+        ("{fixed} {folder}/cd.nii.gz", "no such file", "did you mean"),
+        ("{fixed} text.nii.gz", "is not a NIfTI file", "saved as NIfTI"),
+        ("{fixed} {folder}/landmarks.mrk.json", "is no volume that can be read", ""),
+        ("{fixed} {moving} --labels nowhere.nii.gz", "nowhere.nii.gz: no such file", ""),
+        ("{fixed} {moving} --labels {other}/labels.nii.gz", "is it of that image?", "homolog apply identity"),
+        ("{fixed} {moving} --mask-moving {other}/labels.nii.gz", "is it of that image?", "homolog apply identity"),
+        ("{fixed} {moving} --points far.mrk.json", "fall outside", "check that the points"),
+        ("{fixed} {moving} --points nowhere.csv", "nowhere.csv: no such file", ""),
+        ("{fixed} {moving} --window bonn", "--window bonn", "--window bone"),
+        ("{fixed} {moving} --method nonsense", "no method is called 'nonsense'", "--method linear"),
+        ("{fixed} {moving} --start nowhere.h5", "nowhere.h5: no such file", ""),
+        ("{fixed} {moving} --config nowhere.toml", "nowhere.toml: no such file", ""),
+        ("{fixed}", "MOVING requires an argument", "homolog register --help"),
+    ],
+)
+def test_a_registration_of_bad_input_is_refused_before_anything_is_written(
+    homolog, cohort, tmp_path, monkeypatch, words, said, hint
+):
+    monkeypatch.chdir(tmp_path)
+    other, folder = cohort / "patient_000", cohort / "patient_001"
+    (tmp_path / "text.nii.gz").write_text("this is no volume\n")
+    marks = read_points(folder / "landmarks.mrk.json")
+    write_points(marks.moved_to(marks.position + (0, 0, 900), "far"), tmp_path / "far.mrk.json")
+    places = {"fixed": other / "ct.nii.gz", "moving": folder / "ct.nii.gz", "cohort": cohort}
+    before = listing(tmp_path)
+    line = words.format(**places, folder=folder, other=other).split()
+    ended = homolog("register", *line, "-o", "run")
+    assert ended.code == 2, ended.err
+    assert len(ended.errors) == len(ended.hints) == 1
+    assert said in ended.errors[0]
+    assert hint in ended.hints[0]
+    assert listing(tmp_path) == before
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_registration_stopped_before_its_first_note_goes_on(homolog, run_once, cohort, tmp_path):
+    # the map is there, the ledger is not yet: as if the power had failed between the two
+    begun = tmp_path / "run"
+    begun.mkdir()
+    shutil.copy(run_once / "moving_from_fixed.h5", begun)
+    (begun / "fixed_from_moving.part.h5").write_bytes(b"half")
+    pair = cohort / "patient_000" / "ct.nii.gz", cohort / "patient_001" / "ct.nii.gz"
+    assert homolog("register", *pair, "-o", begun).code == 0
+    assert (begun / "report.html").exists()
+
+
+def test_a_demonstration_ends_as_its_commands_do(homolog, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo" / "cohort").mkdir(parents=True)
+    (tmp_path / "demo" / "cohort" / "thesis.txt").touch()
+    ended = homolog("demo")
+    assert ended.code == 2
+    assert len(ended.errors) == 1
+    assert "holds other files (thesis.txt)" in ended.errors[0]
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cohorts, "drawn", interrupted)
+    ended = homolog("demo", "-o", "other")
+    assert (ended.code, ended.err.splitlines()[-1]) == (130, "interrupted")
 
 
 def test_an_empty_mask_is_refused(homolog, cohort, tmp_path):

@@ -316,7 +316,7 @@ def test_a_lattice_far_from_the_image_is_not_padded_until_the_memory_is_full():
 
 def test_a_disk_too_full_is_told_before_itk_meets_it(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5000))
-    with pytest.raises(UnwritableFile, match=r"t\.h5 needs .* MB, and 0 MB are free"):
+    with pytest.raises(UnwritableFile, match=r"t\.h5 needs .* MB, and 0.0 MB are free"):
         write_transform(some_displacement(LIKE), tmp_path / "t.h5")
     assert list(tmp_path.iterdir()) == [] and capfd.readouterr() == ("", "")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
+from dataclasses import replace
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -52,6 +53,23 @@ def test_the_fast_kernel_agrees_with_its_twin(count, width_mm):
     expected, numbers = implicit.render_reference(body, LOOKS, points, own, width_mm, -1000.0)
     found, labels = implicit.render(body, LOOKS, points, own, width_mm, -1000.0)
     # float32 of values to 1300 is good to 1e-4; the tile is float32 and summed in another order
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+    np.testing.assert_array_equal(labels, numbers)
+
+
+def test_many_melted_pieces_of_a_tube_agree_with_the_twin():
+    """Each piece lowers the others' distance: one that is left out too early would show as a dent."""
+    ends = np.stack((np.linspace(-16, 16, 13), 5 * np.sin(np.arange(13.0)), np.zeros(13)), axis=1)
+    shapes = np.array([row(implicit.CONE, *a, *b, 3, 3, 0, 0, 1, 1.0) for a, b in pairwise(ends)])
+    body = tables((4, 4, 4))
+    starts = np.arange(65, dtype=np.int32) * 12
+    tube = replace(
+        body, shapes=shapes, layer=np.zeros(12, np.int32), layers=np.array([(9.0, 0.4, 20, 7)]), starts=starts,
+        entries=np.tile(np.arange(12, dtype=np.int32), 64),
+    )  # fmt: skip
+    points = np.random.default_rng(3).uniform(-26, 26, (600, 3))
+    expected, numbers = implicit.render_reference(tube, LOOKS[:1], points, points, 2.0, -1000.0)
+    found, labels = implicit.render(tube, LOOKS[:1], points, points, 2.0, -1000.0)
     np.testing.assert_allclose(found, expected, atol=5e-3)
     np.testing.assert_array_equal(labels, numbers)
 

@@ -5,7 +5,15 @@ from itertools import product
 import numpy as np
 
 from homolog.kernels import foreground
-from homolog.kernels.shift_search import Sides, shift_sums, shift_sums_reference
+from homolog.kernels.shift_search import (
+    Sides,
+    correlations,
+    correlations_reference,
+    shift_sums,
+    shift_sums_reference,
+)
+
+MASKS = ("fixed_known", "moving_known", "fixed_body", "moving_body")
 
 
 def sides():
@@ -24,6 +32,20 @@ def test_every_shift_agrees_with_the_sums_over_its_overlap():
         found = [array[shift] for array in (sums.distance, sums.either, sums.fixed_seen, sums.moving_seen)]
         # transforms in float32 of sums up to a few hundred
         np.testing.assert_allclose(found, shift_sums_reference(given, shift), atol=1e-3)
+
+
+def test_every_shift_has_the_correlation_of_its_overlap():
+    given = sides()
+    found = correlations(given)
+    assert found.shape == given.lattice
+    for shift in product(range(-4, 4), range(-5, 7), range(-3, 5)):
+        np.testing.assert_allclose(found[shift], correlations_reference(given, shift), atol=2e-3)
+
+
+def test_flat_pictures_correlate_with_nothing():
+    given = sides()
+    flat = Sides(given.fixed, given.moving_known[None].repeat(3, 0) * 7, *[getattr(given, name) for name in MASKS])
+    np.testing.assert_allclose(correlations(flat), 0, atol=1e-6)
 
 
 def test_the_patient_is_found_without_the_table_and_with_the_lungs():

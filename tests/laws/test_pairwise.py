@@ -248,6 +248,23 @@ def test_unlike_pictures_are_said_to_be_unlike(name, pair):
     assert register(name, pair[0], noise).is_poor
 
 
+def test_exchanged_left_and_right_are_noticed(name, pair):
+    moving = pair[1]
+    # the second axis of the moving grid runs along left and right
+    mirrored = moving.with_data(np.ascontiguousarray(moving.numpy()[:, ::-1]))
+    result = register(name, pair[0], mirrored)
+    assert result.is_poor
+    assert any("mirrored" in doubt or "alike" in doubt for doubt in result.doubts)
+    assert not any("mirrored" in doubt for doubt in register(name, *pair).doubts)
+
+
+def test_a_little_noise_changes_the_answer_little(name, pair, found):
+    # one unit in a voxel of a hundred, as when a file rounds to whole numbers
+    rng = np.random.default_rng(4)
+    noisy = pair[1].with_data(pair[1].numpy() + (rng.random(pair[1].grid.shape) < 0.01))
+    assert error_mm(register(name, pair[0], noisy).moving_from_fixed, found.moving_from_fixed) < 0.1
+
+
 @pytest.mark.parametrize(
     "wrong, said", [("constant", "constant"), ("empty mask", "empty"), ("nan", "NaN"), ("labels", "label")]
 )

@@ -12,6 +12,7 @@ from homolog.errors import BadInput
 from homolog.metrics.consistency import inverse_consistency
 from homolog.metrics.folding import folding
 from homolog.report.pair import write_report
+from homolog.space.transforms import chain
 from homolog.synth.configs import WarpConfig
 from tests.geometry import oblique_grid, some_affine
 from tests.report.reading import bend_mm, report_of
@@ -38,6 +39,12 @@ def record(folder, volume, **facts):
     folder.mkdir(exist_ok=True)
     write(volume, folder / "fixed.nii.gz")
     return {"fixed": {"path": "fixed.nii.gz", "space": "fixed"}, "window": WINDOW, **facts}
+
+
+def bending(affine):
+    """The same map told in a way that could bend, though it does not."""
+    still = Displacement(np.zeros((*GRID.shape, 3), np.float32), GRID)
+    return chain([affine, still.renamed(fixed="fixed", moving="fixed")], fixed="fixed", moving="moving")
 
 
 def with_map(folder, transform, **facts):
@@ -192,22 +199,66 @@ def test_two_ends_of_one_name_are_no_trouble(whole, page):
     np.testing.assert_array_equal(again.middle("axial", "after"), page.middle("axial", "after"))
 
 
+def chest(folder, window=None):
+    """A run of a body with a lung in it, whose left half is a tenth denser."""
+    distance = np.linalg.norm(GRID.points() - CENTRE, axis=1).reshape(GRID.shape)
+    left = (GRID.points()[:, 0] > CENTRE[0]).reshape(GRID.shape)
+    lung = np.where(left, -760.0, -840.0)
+    data = np.where(distance < 18, lung, np.where(distance < BODY_MM, 40.0, -1000.0))
+    facts = record(folder, Volume(data, GRID, "fixed"), window=window)
+    return report_of(folder, {k: v for k, v in facts.items() if v is not None})
+
+
+def test_lungs_are_shown_in_their_own_window_too(tmp_path):
+    page = chest(tmp_path)
+    # nine slices, each in both ways
+    slices = page.pictures["axial", "fixed"][-18:]
+    soft, lung = (each[tuple(np.array(each.shape) // 2)] for each in slices[8:10])
+    assert soft == 0
+    assert 80 < lung < 120
+    assert "Soft tissue" in page.text and "Lung" in page.text
+
+
+def test_a_window_that_is_asked_for_is_the_only_one(tmp_path):
+    page = chest(tmp_path, window={"fixed": [-1000, -500]})
+    assert len(page.pictures["axial", "fixed"]) == 9
+    assert "Soft tissue" not in page.text
+    seen = page.middle("axial", "fixed")
+    half = seen.shape[1] // 2
+    assert 75 < seen[seen.shape[0] // 2, half - 4] < 90 < 110 < seen[seen.shape[0] // 2, half + 4] < 130
+
+
+def test_two_files_of_one_name_are_told_apart_by_their_patients(tmp_path, whole):
+    facts = {side: {"path": f"{side}/ct.nii.gz", "space": f"{side} one"} for side in ("fixed", "moving")}
+    write(patient(), tmp_path / "fixed" / "ct.nii.gz"), write(patient(), tmp_path / "moving" / "ct.nii.gz")
+    assert report_of(tmp_path, facts).text.startswith("moving one onto fixed one")
+    assert report_of(*whole).text.startswith("moving.nii.gz onto fixed.nii.gz")
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The map
 
 
 @pytest.mark.parametrize("transform", [Affine.identity(), some_affine(about_mm=CENTRE)], ids=["identity", "affine"])
 def test_straight_lines_stay_straight_under_an_affine_map(tmp_path, transform):
-    page = report_of(tmp_path, with_map(tmp_path, transform))
+    page = report_of(tmp_path, with_map(tmp_path, bending(transform)))
     for plane in ("axial", "coronal", "sagittal"):
         # told to a tenth of a millimetre
         assert max(bend_mm(line) for line in page.grids[plane][0]) < 0.15
 
 
+def test_an_affine_map_is_told_in_words_and_not_drawn(tmp_path):
+    scaled = Affine(np.diag([1.25, 1.0, 1.0, 1.0]))
+    page = report_of(tmp_path, with_map(tmp_path, scaled))
+    assert "multiplies volumes by 1.250. It is affine: it bends nothing" in page.text
+    assert not page.grids
+    assert not any(kind == "jacobian" for _, kind in page.pictures)
+
+
 def test_a_shift_of_the_scanners_frame_leaves_the_grid_in_the_picture(tmp_path):
     far = np.eye(4)
     far[:3, 3] = 700, -900, 400
-    pages = [report_of(tmp_path, with_map(tmp_path, each)) for each in (Affine.identity(), Affine(far))]
+    pages = [report_of(tmp_path, with_map(tmp_path, bending(each))) for each in (Affine.identity(), Affine(far))]
     for lines, shifted in zip(*(page.grids["axial"][0] for page in pages)):
         np.testing.assert_allclose(shifted, lines, atol=0.2)
 
@@ -243,7 +294,7 @@ def test_a_map_without_folds_shows_none(tmp_path):
 @pytest.mark.parametrize(("factor", "more", "less"), [(1.2, 0, 2), (0.8, 2, 0)], ids=["orange", "blue"])
 def test_swelling_and_shrinking_have_their_colours(tmp_path, factor, more, less):
     scaled = Affine(np.diag([factor, factor, factor, 1.0]))
-    seen = report_of(tmp_path, with_map(tmp_path, scaled)).middle("coronal", "jacobian")
+    seen = report_of(tmp_path, with_map(tmp_path, bending(scaled))).middle("coronal", "jacobian")
     assert (seen[..., more] > seen[..., less] + 60).all()
 
 

@@ -38,6 +38,7 @@ class Step:
     map   None for the identity
     side  whose it is; None for the identity
     like  the grid to fill, for the identity
+    read  the image, where finding out whose it is has read it already
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Step:
     side: Side | None
     like: Grid | None
     config: Apply
+    read: Volume | None = None
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,13 @@ def planned(
     kinds = [_known_kind(path, config) for path in paths]
     the_map = None if transform == IDENTITY else read_map(Path(transform), reading)
     like = _like_for_identity(paths, kinds, reading) if the_map is None else None
-    sides = [_side(the_map, path, kind, config) if the_map else None for path, kind in zip(paths, kinds)]
-    targets = inputs.output_names(paths, output, _ending(sides[0], reading))
+    owners = [_owner(the_map, path, kind, config) if the_map else Owner(None) for path, kind in zip(paths, kinds)]
+    targets = inputs.output_names(paths, output, _ending(owners[0].side, reading))
+    # of several, none is kept: they need not all fit into memory
+    kept = [owners[0].read] if len(owners) == 1 else [None] * len(owners)
     return [
-        Step(path, target, kind, the_map, side, like, config)
-        for path, target, kind, side in zip(paths, targets, kinds, sides)
+        Step(path, target, kind, the_map, owner.side, like, config, read)
+        for path, target, kind, owner, read in zip(paths, targets, kinds, owners, kept)
     ]
 
 
@@ -105,19 +109,28 @@ def _like_for_identity(paths: tuple[Path, ...], kinds: list[Kind], reading: Read
     return volumes.read_grid(reading.like)
 
 
-def _side(the_map: Map, path: Path, kind: Kind, config: Apply) -> Side:
+@dataclass(frozen=True, eq=False)
+class Owner:
+    """Whose an input is; and the image, where it was read to find that out."""
+
+    side: Side | None
+    read: Volume | None = None
+
+
+def _owner(the_map: Map, path: Path, kind: Kind, config: Apply) -> Owner:
     """Whose input this is: as said, else as the record knows it by its place or, for an image, by its content."""
     record = the_map.record
     by_place = recognise(record, path=path) if record else None
     if config.from_ and by_place not in (None, config.from_):
         said = f"read as {config.from_}, as asked"
         log.warning("%s is the %s image by the record of %s; %s", path, by_place, the_map.path, said)
-    side = config.from_ or by_place
-    if side is None and record and kind == "volume" and not config.labels:
-        side = recognise(record, volumes.read(path, series=config.series))
-    if side is None:
+    found = Owner(config.from_ or by_place)
+    if found.side is None and record and kind == "volume" and not config.labels:
+        picture = volumes.read(path, series=config.series)
+        found = Owner(recognise(record, picture), picture)
+    if found.side is None:
         raise _unknown_side(the_map, path, config)
-    return side
+    return found
 
 
 def _unknown_side(the_map: Map, path: Path, config: Apply) -> BadInput:
@@ -201,7 +214,7 @@ def _read(step: Step) -> tuple[Volume, float, str]:
     if step.config.labels:
         volume = volumes.read_labels(step.path, series=step.config.series)
     else:
-        volume = volumes.read(step.path, series=step.config.series)
+        volume = step.read or volumes.read(step.path, series=step.config.series)
         require_finite(volume, str(step.path))
     return volume, *_outside(step, volume)
 

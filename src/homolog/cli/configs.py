@@ -1,13 +1,17 @@
 """The flags of the commands, each written once: name, type, default, and below it the help with its unit.
 
-Only the standard library is imported here, so that `--help` is instant.
+Nothing heavy is imported here, so that `--help` is instant.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from homolog.methods import PAIRWISE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +114,8 @@ class Evaluate:
     """Labels of the moving image, brought to the fixed grid with the map (nearest) before they are compared."""
     warped_labels: Path | None = None
     """Labels that are on the fixed grid already."""
+    label_names: Path | None = None
+    """Names of the labels: a .json or a .tsv; default the one beside the labels, as labels.json is by labels.nii.gz."""
     fixed_points: Path | None = None
     """Landmarks of the fixed image."""
     moving_points: Path | None = None
@@ -154,8 +160,9 @@ class Doctor:
 class Register:
     """What is registered, and how."""
 
-    method: Literal["linear"] = "linear"
-    """The engine."""
+    # evaluated when the flags are made, from the one table of methods
+    method: Literal[tuple(PAIRWISE)] = "linear"  # type: ignore[valid-type]
+    """The engine; each has options of its own."""
     start: Path | None = None
     """A map to begin from, moving from fixed; else places are searched for, whatever the headers say."""
     mask_fixed: Path | None = None
@@ -170,6 +177,8 @@ class Register:
     """The frame of a point file that does not say its own; it overrules one that does."""
     outside: float | None = None
     """The value of the warped image where the moving one does not reach; default -1000 for a CT, else its minimum."""
+    window: tuple[str, ...] = ()
+    """Of the report's pictures: abdomen, lung, bone or brain, or two values LOW HIGH that are black and white."""
     seed: int = 0
     """Of methods that draw random numbers."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -183,12 +192,22 @@ class Register:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Report:
+    window: tuple[str, ...] = ()
+    """Of the pictures: abdomen, lung, bone or brain, or two values LOW HIGH that are black and white."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Patients:
     """Which ones, and on which voxels."""
 
-    first: int = 0
-    """The seed of the first; the others follow."""
+    first: Annotated[int, Parameter(name=("--first", "--seed"))] = 0
+    """The seed of the first; the others follow. Machines with different ones can share the folder."""
+    jobs: int = 1
+    """How many patients to draw at once, each in a process of its own; they share the threads."""
     spacing: float = 2.5
     """The size of the voxels in mm."""
     region: Literal["neck-thigh", "chest", "abdomen", "pelvis", "abdomen-pelvis", "chest-abdomen-pelvis"] = "neck-thigh"
     """What the scan shows."""
+    crop: tuple[float, float, float, float, float, float] | None = None
+    """X Y Z X Y Z in LPS mm, the lowest and the highest corner of a smaller box to show instead."""

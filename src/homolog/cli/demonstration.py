@@ -6,18 +6,15 @@ import shlex
 from pathlib import Path
 
 from homolog.cli import terminal
-from homolog.errors import WorkFailed
 
 
 def shown(output: Path) -> None:
     """Runs the commands one after the other."""
-    from homolog.cli.main import main
+    from homolog.cli.main import run_within
 
     for words in _commands(output):
         terminal.note(f"\n$ homolog {shlex.join(words)}")
-        code = main(words)
-        if code:
-            raise WorkFailed(f"that command ended with exit code {code}", "homolog doctor")
+        run_within(words)
     terminal.note(f"\nopen {output / 'run' / 'report.html'} in a browser")
 
 

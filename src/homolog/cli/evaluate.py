@@ -30,7 +30,9 @@ def evaluate(
     Labels give Dice and the 95th percentile of the distance between surfaces in mm,
     landmarks the target registration error in mm, the map its folds and how
     unevenly it swells, map and inverse how far from itself a point comes back, in
-    mm. Labels and landmarks are measured before the map too.
+    mm. Labels and landmarks are measured before the map too, where the headers put
+    the two patients; a mean before and the mean after it are over the same
+    structures. Structures that a picture's border cuts are marked.
 
     Given the folder of a run, the figures are added to its run.json and report too.
 
@@ -40,7 +42,7 @@ def evaluate(
       homolog evaluate --transform t.h5 --inverse back.h5 --like f.nii.gz
       homolog evaluate --fixed-labels f.nii.gz --warped-labels w.nii.gz -o metrics.json
     """
-    from homolog.cli import figures, scoring
+    from homolog.cli import figures, scoring, summary
     from homolog.cli.resources import require_room
     from homolog.io.files import writing
 
@@ -58,5 +60,9 @@ def evaluate(
     if config.json:
         terminal.result_json(facts)
         return
-    for columns, rows in figures.tables(facts):
+    for number, (columns, rows) in enumerate(summary.tables(facts)):
+        if number:
+            terminal.result("")
         terminal.show_table(columns, rows)
+    for line in summary.notes(facts):
+        terminal.note(line)

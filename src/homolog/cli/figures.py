@@ -6,21 +6,16 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from homolog.cli.configs import Evaluate, Reading
 from homolog.cli.maps import Map, read_map
-from homolog.errors import BadInput, GridMismatch
+from homolog.cli.overlaps import overlaps
+from homolog.errors import BadInput
 from homolog.io import point_checks, points, volumes
 from homolog.io.records import Side
-from homolog.metrics import consistency, folding, landmarks, overlap
+from homolog.metrics import consistency, folding, landmarks
 from homolog.space.grid import Grid
 from homolog.space.keypoints import Keypoints
-from homolog.space.sampling import resample, warp
 from homolog.space.transforms import Chain, Displacement
-from homolog.space.volume import Volume
-
-Table = tuple[list[str], list[list[object]]]
 
 
 def measured(config: Evaluate, reading: Reading) -> dict[str, Any]:
@@ -29,43 +24,12 @@ def measured(config: Evaluate, reading: Reading) -> dict[str, Any]:
     the_map = read_map(config.transform, reading) if config.transform else None
     facts: dict[str, Any] = {"transform": config.transform}
     if config.fixed_labels:
-        facts["labels"] = _overlaps(config, the_map)
+        facts["labels"] = overlaps(config, the_map)
     if config.fixed_points:
         facts["target_error_mm"] = _target_errors(config, the_map)
     if the_map is not None:
         facts |= _of_the_map(the_map, config, reading)
     return facts
-
-
-def tables(facts: dict[str, Any]) -> list[Table]:
-    """The figures as tables: of labels, of distances, of the map."""
-    found: list[Table] = []
-    if "labels" in facts:
-        found.append(_label_table(facts["labels"]))
-    distances: list[list[object]] = []
-    for stage, error in facts.get("target_error_mm", {}).items():
-        distances.append([f"target error {stage}", *(error[k] for k in ("mean", "p95", "max"))])
-    for side, trip in facts.get("inverse_consistency_mm", {}).items():
-        distances.append([f"{side} there and back", *(trip[k] for k in ("mean", "p95", "max"))])
-    if distances:
-        found.append((["mm", "mean", "95 %", "max"], distances))
-    if "folding" in facts:
-        folds = facts["folding"]
-        percent: list[list[object]] = [
-            ["folds, % of voxels", 100 * folds["fraction"]],
-            ["folds by central differences, %", 100 * folds["fraction_central"]],
-            ["sdlogj", folds["sdlogj"]],
-            ["sdlogj as Learn2Reg counts", folds["sdlogj_l2r"]],
-        ]
-        found.append((["map", ""], percent))
-    return found
-
-
-def _label_table(labels: dict[str, Any]) -> Table:
-    columns = ["label", *(["dice before"] if "dice_before" in labels else []), "dice", "hd95 mm"]
-    measures = [key for key in ("dice_before", "dice", "hd95_mm") if key in labels]
-    rows: list[list[object]] = [[label, *(labels[m][label] for m in measures)] for label in labels["dice"]]
-    return columns, [*rows, ["mean", *(labels["mean"][m] for m in measures)]]
 
 
 def _require_pairs(config: Evaluate) -> None:
@@ -92,46 +56,6 @@ def _require_pairs(config: Evaluate) -> None:
             "nothing to evaluate: neither labels nor landmarks nor a map were given",
             "homolog evaluate --transform T --fixed-labels F.nii.gz --moving-labels M.nii.gz",
         )
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Labels
-
-
-def _overlaps(config: Evaluate, the_map: Map | None) -> dict[str, Any]:
-    space = the_map.space("fixed") if the_map else "fixed"
-    fixed = volumes.read_labels(_path(config.fixed_labels), space=space)
-    before = None
-    if config.moving_labels:
-        assert the_map is not None
-        moving = volumes.read_labels(config.moving_labels, space=the_map.space("moving"))
-        before = overlap.dice(fixed, resample(moving.in_space(space), fixed.grid, outside=0))
-        warped = warp(moving, the_map.transform, fixed.grid, outside=0)
-    else:
-        warped = volumes.read_labels(_path(config.warped_labels), space=space)
-        _require_same_grid(fixed, warped, config)
-    after = {"dice": overlap.dice(fixed, warped), "hd95_mm": overlap.hausdorff95_mm(fixed, warped)}
-    found: dict[str, Any] = {"dice_before": before, **after} if before is not None else after
-    # a label that one of the two does not have is no number, and counts in no mean
-    return {**found, "mean": {name: _mean(list(values.values())) for name, values in found.items()}}
-
-
-def _require_same_grid(fixed: Volume, warped: Volume, config: Evaluate) -> None:
-    if not fixed.grid.same_as(warped.grid):
-        raise GridMismatch(
-            f"{config.warped_labels} is on {_shape(warped.grid)} voxels, {config.fixed_labels} on {_shape(fixed.grid)}"
-            + (", elsewhere" if warped.grid.shape == fixed.grid.shape else ""),
-            f"homolog apply identity {config.warped_labels} --labels --like {config.fixed_labels} -o on_fixed.nii.gz",
-        )
-
-
-def _shape(grid: Grid) -> str:
-    return "x".join(map(str, grid.shape))
-
-
-def _mean(values: list[float]) -> float:
-    finite = [value for value in values if np.isfinite(value)]
-    return float(np.mean(finite)) if finite else float("nan")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

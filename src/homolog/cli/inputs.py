@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
+from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
 from homolog.cli.resources import require_room
 from homolog.errors import BadInput
 from homolog.io.files import stem_of, suffix_of
+from homolog.report.views import WINDOWS
 from homolog.space.volume import Volume
 
 Kind = Literal["volume", "points", "mesh"]
@@ -54,6 +57,24 @@ def output_names(inputs: tuple[Path, ...], output: Path | None, ending: str) -> 
         names = [output / f"{stem_of(path)}{_written(path)}" for path in inputs]
     require_apart(inputs, names)
     return names
+
+
+def window_of_words(words: tuple[str, ...]) -> tuple[float, float] | None:
+    """Black and white, as `--window` says them: a name, or two numbers; None where it says nothing."""
+    if not words:
+        return None
+    if words[0] in WINDOWS and len(words) == 1:
+        return WINDOWS[words[0]]
+    try:
+        low, high = map(float, words)
+    except ValueError as error:
+        near = get_close_matches(words[0], WINDOWS, n=1)
+        hint = f"did you mean --window {near[0]}?" if near else "--window -160 240"
+        names = ", ".join(WINDOWS)
+        raise BadInput(f"--window {' '.join(words)} is neither one of {names} nor two numbers", hint) from error
+    if not low < high or not all(map(isfinite, (low, high))):
+        raise BadInput(f"--window {low:g} {high:g}: black comes first and is less than white", "--window -160 240")
+    return low, high
 
 
 def require_apart(inputs: tuple[Path, ...], names: list[Path]) -> None:

@@ -43,6 +43,8 @@ COMMANDS: dict[str, Any] = {
     "convert": "homolog.cli.convert:convert",
     "doctor": "homolog.cli.doctor:doctor",
 }
+# Commands some of whose flags depend on others: made anew for each line that names them.
+MADE_FOR_LINE = {"register": "homolog.cli.register:for_line"}
 SUMMARIES = {
     "homolog": "Finds the same anatomical place in medical volumes and X-rays, and aligns the pictures by it.",
     "transform": "Says what a map does, inverts, joins and converts maps, and looks for folds in them.",
@@ -73,6 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(_explained(error, words), words)
 
 
+def run_within(words: Sequence[str]) -> None:
+    """Runs a command line as part of another: what goes wrong in it ends the other in the same way."""
+    line = list(words)
+    with invocation.running(line):
+        try:
+            _run(line)
+        except Exception as error:
+            raise _explained(error, line) from error
+
+
 def application(words: Sequence[str] = ()) -> App:
     """The parser of a command line, which imports the command that the line names, and the others only to list them."""
     from homolog.cli import options, pages
@@ -85,13 +97,22 @@ def application(words: Sequence[str] = ()) -> App:
         name = above[-1] if above else "homolog"
         app = options.application(name, SUMMARIES[name], **looks)
         for word, target in table.items():
-            app.command(target if isinstance(target, str) else hung([*above, word], target), name=word)
+            app.command(_target([*above, word], target, words) or hung([*above, word], target), name=word)
             if above == named:
                 # asking for it imports it: its first line is shown in the list
                 _ = app[word]
         return app
 
     return hung([], COMMANDS)
+
+
+def _target(named: list[str], target: Any, words: Sequence[str]) -> Any:
+    """What is run for a command: where it lives, or what was made for this line; None for a table of commands."""
+    if named == _command(words) and " ".join(named) in MADE_FOR_LINE:
+        from homolog.methods import resolve
+
+        return resolve(MADE_FOR_LINE[" ".join(named)])(words)
+    return target if isinstance(target, str) else None
 
 
 def _run(words: list[str]) -> None:
@@ -143,6 +164,13 @@ def _usage(error: Any, words: list[str]) -> BadInput:
     token, right = getattr(error, "token", None), suggestion.rstrip("?").strip('"')
     wrong = [token.value, token.keyword] if token else (error.unused_tokens or [])[:1]
     place = next((words.index(word) for word in wrong if word in words), None)
+    if place is not None and _command(words) == ["register"] and "unknown option" in message.lower():
+        from homolog.cli.register import owners
+
+        if found := owners(words[place]):
+            return BadInput(
+                f"{words[place]} is no option of this method", f"it is one of --method {' and '.join(found)}"
+            )
     meant = (
         [*words[:place], right, *words[place + 1 :]] if right and place is not None else [*_command(words), "--help"]
     )

@@ -38,4 +38,6 @@ def application(name: str, summary: str, **options: object) -> App:
 
 def _default(value: object) -> str | None:
     """How a default is shown; a switch's is plain from its being one."""
-    return None if value in (False, (), None) else str(value)
+    if value in (False, (), None):
+        return None
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -7,23 +7,24 @@ import platform
 import time
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from homolog import __version__
 from homolog.cli import invocation, terminal
 from homolog.cli.configs import Register
-from homolog.cli.inputs import outside_of
-from homolog.cli.resources import require_memory, require_room
+from homolog.cli.inputs import outside_of, window_of_words
+from homolog.cli.pairs import Pair, read_marks, read_mask, read_pair, read_start, require_companions
+from homolog.cli.resources import claim, require_memory, require_room
 from homolog.errors import BadInput
 from homolog.io import points, transforms, volumes
-from homolog.io.checks import require_contrast, require_finite
-from homolog.io.files import content_hash, writing
-from homolog.io.records import End, Record, file_hash
+from homolog.io.files import writing
+from homolog.io.records import file_hash
 from homolog.io.results import LEDGER, Results, key_of
 from homolog.metrics.consistency import inverse_consistency
 from homolog.metrics.folding import folding
+from homolog.report.runs import read_run
 from homolog.space.inversion import invert
 from homolog.space.sampling import carry, warp
 from homolog.space.transforms import Transform
@@ -33,25 +34,10 @@ OnStep = Callable[[str, float, float], None]
 
 MAP, INVERSE = "moving_from_fixed.h5", "fixed_from_moving.h5"
 WARPED, LABELS, POINTS = "warped.nii.gz", "labels_warped.nii.gz", "points_on_fixed.mrk.json"
+# What a run may have left that was stopped before it left a ledger.
+OURS = (MAP, f"{MAP}.json", INVERSE, f"{INVERSE}.json")
 # Bytes a voxel of each image that a registration holds at its peak: the picture, its resampled copies, their codes.
 BYTES_PER_VOXEL = 20
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """The two images with what was said about them."""
-
-    fixed: Volume
-    moving: Volume
-    fixed_path: Path
-    moving_path: Path
-    hashes: tuple[str, str]
-
-    @property
-    def record(self) -> Record:
-        ends = zip((self.fixed, self.moving), (self.fixed_path, self.moving_path), self.hashes)
-        fixed, moving = (End(volume.space, volume.grid, path.resolve(), found) for volume, path, found in ends)
-        return Record(fixed, moving)
 
 
 def registered(
@@ -61,13 +47,16 @@ def registered(
     began = time.perf_counter()
     method_config = _with_file(method_config, config.config, config.method)
     _require_device(config)
+    window = window_of_words(config.window)
     for path in (fixed, moving):
         require_memory(BYTES_PER_VOXEL * volumes.read_grid(path).size, f"registering {path}", "--spacing-mm 6")
     require_room(folder / "run.json")
-    pair = _read(fixed, moving)
+    pair = read_pair(fixed, moving)
+    require_companions(pair, config)
     key = _key(pair, config, method_config)
     results = _claimed(folder, key, config.force)
 
+    kept = _evaluated(folder, config) if results.is_done("map", key) else {}
     facts = results.stage("map", key, lambda: _map(pair, folder, config, method_config, on_step))
     forward = transforms.read_transform(folder / MAP)
     on_step("warp", 0.5, 0.0)
@@ -78,6 +67,8 @@ def registered(
     metrics = results.stage("metrics", key_of(map=key), lambda: ((), _metrics(pair, folder, forward)))
 
     run = _run(pair, folder, config, method_config, facts, metrics, time.perf_counter() - began)
+    run |= {**kept, "metrics": {**kept.get("metrics", {}), **metrics}}
+    run |= {"window": {"fixed": window, "moving": window}} if window else {}
     _write_json(folder / "run.json", run)
     from homolog.report.pair import write_report
 
@@ -101,23 +92,6 @@ def quality_line(run: dict[str, Any]) -> str:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Before
-
-
-def _read(fixed: Path, moving: Path) -> Pair:
-    pictures = []
-    for path in (fixed, moving):
-        picture = volumes.read(path)
-        require_finite(picture, str(path))
-        require_contrast(picture, str(path))
-        pictures.append(picture)
-    first, second = pictures
-    if first.space == second.space:
-        # two patients' files are often called the same: their folders tell them apart
-        names = [f"{path.resolve().parent.name}/{p.space}" for path, p in zip((fixed, moving), pictures)]
-        first, second = (p.in_space(name) for p, name in zip(pictures, names))
-    if first.space == second.space:
-        first, second = first.in_space(f"{first.space} (fixed)"), second.in_space(f"{second.space} (moving)")
-    return Pair(first, second, fixed, moving, (content_hash(first), content_hash(second)))
 
 
 def _with_file(method_config: Any, path: Path | None, method: str) -> Any:
@@ -162,17 +136,26 @@ def _key(pair: Pair, config: Register, method_config: Any) -> str:
 
 def _claimed(folder: Path, key: str, force: bool) -> Results:
     """The folder as a place for this run: new, empty, or holding the same run already."""
+    if not force:
+        claim(folder, LEDGER, f"-o {folder}_2, or --force", ours=OURS)
     results = Results(folder)
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is a file, a folder was wanted", "-o ANOTHER_FOLDER")
-    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if there and LEDGER not in there and not force:
-        raise BadInput(f"{folder} holds other files ({', '.join(there[:3])})", f"-o {folder}_2, or --force")
     listed = results.ledger().get("map")
     if listed and listed["key"] != key and not force:
         raise BadInput(f"{folder} holds another registration", f"-o {folder}_2, or --force to replace it")
-    folder.mkdir(parents=True, exist_ok=True)
     return results
+
+
+def _evaluated(folder: Path, config: Register) -> dict[str, Any]:
+    """What was added to the record of this very run since: figures of `homolog evaluate`, the pictures' window."""
+    if not (folder / "run.json").exists():
+        return {}
+    run = read_run(folder)
+    inputs = {
+        name: value and str(value.resolve()) for name, value in (("labels", config.labels), ("points", config.points))
+    }
+    # other labels or landmarks have other figures
+    names = ("metrics", "label_names", "window") if inputs.items() <= run.section("config").items() else ("window",)
+    return {name: run.facts[name] for name in names if name in run.facts}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -189,9 +172,9 @@ def _map(
         pair.moving,
         method=config.method,
         config=method_config,
-        fixed_mask=_mask(config.mask_fixed, pair.fixed),
-        moving_mask=_mask(config.mask_moving, pair.moving),
-        start=_start(config.start, pair),
+        fixed_mask=read_mask(config.mask_fixed, pair.fixed),
+        moving_mask=read_mask(config.mask_moving, pair.moving),
+        start=read_start(config.start, pair),
         on_step=on_step,
     )
     inversion = invert(done.moving_from_fixed)
@@ -206,8 +189,7 @@ def _map(
         "similarity_before": done.similarity_before,
         "similarity_after": done.similarity_after,
         "overlap": done.overlap,
-        "poor_below": done.poor_below,
-        "poor": done.is_poor,
+        "doubts": list(done.doubts),
     }
     return [folder / MAP, folder / INVERSE], terminal.plain(facts)
 
@@ -236,9 +218,7 @@ def _carry_points(pair: Pair, folder: Path, config: Register, forward: Transform
         return
 
     def work() -> tuple[list[Path], dict[str, Any]]:
-        grid = pair.moving.grid
-        read = points.read_points(path, space=pair.moving.space, frame=config.points_space, grid=grid)
-        points.write_points(carry(read, forward), folder / POINTS)
+        points.write_points(carry(read_marks(pair, config), forward), folder / POINTS)
         return [folder / POINTS], {"points": str(path.resolve())}
 
     results.stage("points", key_of(map=key, points=file_hash(path), frame=config.points_space), work)
@@ -248,18 +228,6 @@ def _metrics(pair: Pair, folder: Path, forward: Transform) -> dict[str, Any]:
     back = transforms.read_transform(folder / INVERSE)
     trips = inverse_consistency(forward, back, pair.fixed.grid, pair.moving.grid)
     return terminal.plain({"folding": asdict(folding(forward, pair.fixed.grid)), "inverse": asdict(trips)})
-
-
-def _mask(path: Path | None, picture: Volume) -> Volume | None:
-    return None if path is None else volumes.read_labels(path, space=picture.space)
-
-
-def _start(path: Path | None, pair: Pair) -> Transform | None:
-    if path is None:
-        return None
-    return transforms.read_transform(
-        path, like=pair.fixed.grid, moving_like=pair.moving.grid, fixed=pair.fixed.space, moving=pair.moving.space
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -300,18 +268,13 @@ def _run(
 
 
 def _quality(facts: dict[str, Any]) -> dict[str, Any]:
-    after = facts["similarity_after"]
-    why = (
-        f"the pictures are hardly more alike under the map than wrong pairs are ({_number(after)}, wrong pairs reach "
-        f"{facts['poor_below']:.2g}): wrong anatomy, or no overlap?"
-    )
     return {
         "similarity_name": "MIND agreement",
         "similarity_before": facts["similarity_before"],
-        "similarity_after": after,
+        "similarity_after": facts["similarity_after"],
         "overlap": facts["overlap"],
-        "poor": facts["poor"],
-        "why": why if facts["poor"] else "",
+        "poor": bool(facts["doubts"]),
+        "why": "; ".join(facts["doubts"]),
     }
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from homolog.cli import terminal
-from homolog.cli.configs import Common
-from homolog.cli.options import CommonFlags
+from homolog.cli.configs import Common, Report
+from homolog.cli.options import FLAGS, CommonFlags
 
 RunFolder = Annotated[Path, Parameter(help="The folder of a run, with its run.json.")]
 RunFile = Annotated[Path, Parameter(help="The run.json of a run, or its folder.")]
@@ -18,14 +18,23 @@ Elsewhere = Annotated[
 ]
 
 
-def report(run: RunFolder, /, *, common: CommonFlags = Common()) -> None:
+def report(run: RunFolder, /, *, config: Annotated[Report, FLAGS] = Report(), common: CommonFlags = Common()) -> None:
     """Makes the report of a finished run: one page that opens anywhere, with no network.
 
     It is made from run.json and the files named there, so it can be made again,
-    later and elsewhere.
+    later and elsewhere. A CT is shown in a window for soft tissue, and where there
+    are lungs in one for them too; --window asks for another, and is remembered.
+
+      homolog report run --window bone
+      homolog report run --window -200 300
     """
+    from homolog.cli.inputs import window_of_words
+    from homolog.cli.scoring import remembered
     from homolog.report.pair import write_report
 
+    window = window_of_words(config.window)
+    if window:
+        remembered(run, {"window": {"fixed": window, "moving": window}})
     terminal.result(write_report(run))
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from homolog.cli import terminal
-from homolog.errors import BadInput, UnreadableFile, WorkFailed
+from homolog.errors import BadInput, UnreadableFile
 from homolog.io import volumes
 from homolog.io.files import content_hash
 from homolog.report.runs import Run, Side, read_run
@@ -14,7 +14,7 @@ from homolog.report.runs import Run, Side, read_run
 
 def rerun(path: Path, output: Path | None) -> None:
     """Runs a record's command, into its own folder or into another."""
-    from homolog.cli.main import main
+    from homolog.cli.main import run_within
 
     run = read_run(path.parent if path.name == "run.json" else path)
     words = run.value("command")
@@ -29,11 +29,9 @@ def rerun(path: Path, output: Path | None) -> None:
     here = Path.cwd()
     try:
         os.chdir(started if started.is_dir() else here)
-        code = main(words)
+        run_within(words)
     finally:
         os.chdir(here)
-    if code:
-        raise WorkFailed(f"the recorded command ended with exit code {code}", "what it said stands above")
 
 
 def _with_output(words: list[str], place: Path) -> list[str]:

@@ -10,10 +10,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from homolog.errors import NotEnoughMemory, UnwritableFile
+from homolog.errors import BadInput, NotEnoughMemory, UnwritableFile
 from homolog.io.files import unwritable
 
 ROOT = Path("/")
@@ -72,6 +72,23 @@ def require_folder(folder: Path) -> Path:
             return folder
     except OSError as error:
         raise unwritable(folder, error) from error
+
+
+def claim(folder: Path, mark: str, hint: str, *, ours: Collection[str] = ()) -> None:
+    """Refuses a folder to write to that holds what is not ours; a new one, an empty one and an earlier one will do.
+
+    mark  the file by which a folder that was begun earlier is known
+    hint  the way out
+    ours  further names that may be there: an earlier work may have ended before it left its mark
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file, a folder was wanted", "-o ANOTHER_FOLDER")
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    # what a killed process left half written, and what file managers put everywhere
+    strangers = [name for name in there if name not in ours and ".part" not in name and not name.startswith(".")]
+    if strangers and mark not in there:
+        raise BadInput(f"{folder} holds other files ({', '.join(strangers[:3])})", hint)
+    require_folder(folder)
 
 
 def _free_in_system(root: Path) -> int | None:

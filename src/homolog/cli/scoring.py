@@ -37,11 +37,16 @@ def written_back(folder: Path, facts: dict[str, Any]) -> None:
     """The figures added to the run's record, and its report made anew."""
     from homolog.report.pair import write_report
 
-    run = read_run(folder)
-    metrics = {**run.section("metrics"), **_labels(facts), **_landmarks(facts)}
-    with writing(folder / "run.json") as part:
-        part.write_text(terminal.as_json({**run.facts, "metrics": metrics}) + "\n")
+    metrics = {**read_run(folder).section("metrics"), **_labels(facts), **_landmarks(facts)}
+    remembered(folder, {**_names(facts), "metrics": metrics})
     write_report(folder)
+
+
+def remembered(folder: Path, facts: dict[str, Any]) -> None:
+    """Some facts put into a run's record, in place of what it held under these names."""
+    run = read_run(folder)
+    with writing(folder / "run.json") as part:
+        part.write_text(terminal.as_json({**run.facts, **facts}) + "\n")
 
 
 def _input(run: Run, name: str, flag: str) -> Path:
@@ -54,9 +59,20 @@ def _input(run: Run, name: str, flag: str) -> Path:
     return Path(named)
 
 
+def _names(facts: dict[str, Any]) -> dict[str, Any]:
+    names = facts.get("labels", {}).get("names")
+    return {"label_names": names} if names else {}
+
+
 def _labels(facts: dict[str, Any]) -> dict[str, Any]:
     found = facts.get("labels", {})
-    named = {"dice_before": "dice_before", "dice": "dice_after", "hd95_mm": "hd95_mm_after"}
+    named = {
+        "dice_before": "dice_before",
+        "dice": "dice_after",
+        "hd95_mm_before": "hd95_mm_before",
+        "hd95_mm": "hd95_mm_after",
+        "cut": "cut",
+    }
     return {to: terminal.plain(found[name]) for name, to in named.items() if name in found}
 
 

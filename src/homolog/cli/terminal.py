@@ -49,10 +49,13 @@ def show_error(error: HomologError, hint: str) -> None:
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """A table on stdout: drawn on a terminal, columns of plain text elsewhere."""
     cells = [[_cell(value) for value in row] for row in rows]
+    words = [n == 0 or not any(row[n][:1].isdigit() for row in cells) for n in range(len(columns))]
     if not is_terminal(sys.stdout):
         widths = [max(len(row[n]) for row in [list(columns), *cells]) for n in range(len(columns))]
-        lines = [[column.ljust(width) for column, width in zip(columns, widths)]]
-        lines += [[row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))] for row in cells]
+        lines = [
+            [cell.ljust(width) if left else cell.rjust(width) for cell, width, left in zip(row, widths, words)]
+            for row in [list(columns), *cells]
+        ]
         result("\n".join(["  ".join(line).rstrip() for line in lines]))
         return
     from rich.console import Console
@@ -60,10 +63,17 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: 
 
     table = Table(title=title, title_justify="left")
     for n, column in enumerate(columns):
-        table.add_column(column, justify="left" if n == 0 else "right")
+        table.add_column(column, justify="left" if words[n] else "right")
     for row in cells:
         table.add_row(*row)
     Console().print(table)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def is_terminal(stream: TextIO) -> bool:

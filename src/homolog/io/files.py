@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,13 +45,16 @@ def require_file(path: Path) -> Path:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """A name to write to, renamed to `path` when the block ends well and removed when it does not.
 
     The part keeps the ending (`ct.part.nii.gz`), because other libraries choose the format by it.
+
+    shared  other processes, or other machines, may write the same file at the same time: each its own part
     """
     path = Path(path)
-    part = path.with_name(f"{stem_of(path)}.part{path.name[len(stem_of(path)) :]}")
+    mine = f"-{socket.gethostname()}-{os.getpid()}" if shared else ""
+    part = path.with_name(f"{stem_of(path)}.part{mine}{path.name[len(stem_of(path)) :]}")
     try:
         if path.is_dir():
             raise UnwritableFile(f"{path} is a folder, a file name was wanted")

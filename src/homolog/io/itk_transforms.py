@@ -266,7 +266,7 @@ def _require_room(wanted: int, part: Path, path: Path) -> None:
     free = shutil.disk_usage(part.parent).free
     if wanted > free:
         raise UnwritableFile(
-            f"{path} needs {wanted / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free there",
+            f"{path} needs {wanted / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free there",
             "free some, or choose another -o",
         )
 

@@ -15,3 +15,12 @@ def reading(array: Any, dtype: Any = None) -> np.ndarray:
     view = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False
     return view
+
+
+def elementwise(array: Any) -> Any:
+    """NumPy or torch, whichever the array is of: functions of single elements have the same names in both."""
+    if isinstance(array, np.ndarray):
+        return np
+    import torch
+
+    return torch

@@ -51,7 +51,27 @@ def _weights(f, w, d):  # type: ignore[no-untyped-def]
     d[0], d[1], d[2], d[3] = -g * g / 2, -2 * f + 1.5 * f * f, 2 * g - 1.5 * g * g, f * f / 2
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "nsz", "arcp"})
+@njit(inline="always", cache=True)
+def _inside(flat, corner, nj, nk, wi, wj, wk, out):  # type: ignore[no-untyped-def]
+    """Fills out (3,) where no control is repeated: twelve numbers in a row of k at once, which processors add together.
+
+    corner  the number of the control (-1, -1, -1) from the point
+    """
+    a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = d0 = d1 = d2 = 0.0
+    for a in range(4):
+        for b in range(4):
+            start = np.uintp(3 * (corner + (a * nj + b) * nk))
+            row, weight = flat[start : start + np.uintp(12)], wi[a] * wj[b]
+            a0, a1, a2 = a0 + weight * row[0], a1 + weight * row[1], a2 + weight * row[2]
+            b0, b1, b2 = b0 + weight * row[3], b1 + weight * row[4], b2 + weight * row[5]
+            c0, c1, c2 = c0 + weight * row[6], c1 + weight * row[7], c2 + weight * row[8]
+            d0, d1, d2 = d0 + weight * row[9], d1 + weight * row[10], d2 + weight * row[11]
+    out[0] = wk[0] * a0 + wk[1] * b0 + wk[2] * c0 + wk[3] * d0
+    out[1] = wk[0] * a1 + wk[1] * b1 + wk[2] * c1 + wk[3] * d1
+    out[2] = wk[0] * a2 + wk[1] * b2 + wk[2] * c2 + wk[3] * d2
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 def _evaluate(coefficients, controls, vectors, gradient):  # type: ignore[no-untyped-def]
     """Fills vectors (N, 3), and gradient (N, 3, 3) unless it is empty."""
     ni, nj, nk = coefficients.shape[0], coefficients.shape[1], coefficients.shape[2]
@@ -69,6 +89,9 @@ def _evaluate(coefficients, controls, vectors, gradient):  # type: ignore[no-unt
         _weights(x - i, wi, di)
         _weights(y - j, wj, dj)
         _weights(z - k, wk, dk)
+        if not wants_gradient and 0 < i < ni - 2 and 0 < j < nj - 2 and 0 < k < nk - 2:
+            _inside(flat, ((i - 1) * nj + j - 1) * nk + k - 1, nj, nk, wi, wj, wk, vectors[n])
+            continue
         for c in range(4):
             ps[c] = min(max(i + c - 1, 0), ni - 1) * nj
             qs[c] = min(max(j + c - 1, 0), nj - 1)

@@ -22,6 +22,10 @@ def _near_cells(shapes, layer, stacks, boxes, near_mm, fill_mm, origin, cell, ce
         for i in range(low[0], high[0] + 1):
             for j in range(low[1], high[1] + 1):
                 for k in range(low[2], high[2] + 1):
+                    # the eight middles lie 0.43 cells away; a distance of first order may grow by twice as much
+                    x, y, z = origin[0] + cell * (i + 0.5), origin[1] + cell * (j + 0.5), origin[2] + cell * (k + 0.5)
+                    if shape_distance(shapes[s], stacks, x, y, z)[0] > near_mm[s] + cell:
+                        continue
                     least, most = np.inf, -np.inf
                     for part in range(8):
                         x = origin[0] + cell * (i + 0.25 + 0.5 * (part & 1))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numba import njit
 
 from homolog.kernels.arrays import reading
+
+if TYPE_CHECKING:
+    import torch
 
 
 def lattice_reference(matrix: np.ndarray, shape: tuple[int, int, int], start: int, stop: int) -> np.ndarray:
@@ -52,3 +57,18 @@ def moved(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     out = np.empty((len(points), 3))
     _moved(reading(matrix, np.float64), reading(points, np.float64), out)
     return out
+
+
+def lattice_torch(
+    matrix: np.ndarray, shape: tuple[int, int, int], start: int, stop: int, device: torch.device
+) -> torch.Tensor:
+    """`lattice` as a float64 tensor, made on its device."""
+    import torch
+
+    columns = torch.from_numpy(np.array(matrix[:3].T, np.float64)).to(device)
+    i, j, k = (
+        torch.arange(low, high, dtype=torch.float64, device=device)[:, None]
+        for low, high in ((start, stop), (0, shape[1]), (0, shape[2]))
+    )
+    rows = (i * columns[0])[:, None] + (j * columns[1] + columns[3])
+    return (rows[:, :, None] + k * columns[2]).reshape(-1, 3)

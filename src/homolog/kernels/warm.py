@@ -14,6 +14,7 @@ from homolog.kernels import (
     inversion,
     jacobian,
     mind,
+    noise,
     points,
     soft_match,
 )
@@ -45,6 +46,7 @@ def warm() -> None:
         none, zero, none, np.zeros((0, 2, 3), np.int64), none[:, 0].copy(), none[:, 0].copy(), one * 1.0, 1.0, one
     )
     implicit.distances(np.ones(implicit.ROW), np.zeros((2, 5)), voxels)
+    noise.normal(0, 4)
     codes = mind.codes(rng.normal(size=(6, 6, 6)).astype(np.float32), 1)
     mind.descriptors(image, 1)
     mind.hamming(codes, codes)

@@ -26,8 +26,8 @@ class LinearConfig:
     lattice_vox: int = 3
     """Voxels from a block to the next."""
     most_blocks: int = 2000
-    """At most this many blocks a direction, evenly left out of the lattice."""
-    max_steps: int = 4
+    """About this many blocks a direction, evenly left out of the lattice; half of them at coarse levels."""
+    max_steps: int = 10
     """Steps a level at most."""
     tolerance_mm: float = 0.2
-    """mm, a level ends where a step moves no corner of the patient's box by more."""
+    """mm, a level ends where a step moves no place of the patient by more; coarse levels at five times as much."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from homolog.kernels import mind
-from homolog.kernels.shift_search import Sides, shift_sums
+from homolog.kernels.shift_search import Sides, correlations, shift_sums
 from homolog.space.grid import Grid
 from homolog.space.prepared import Level, Prepared, warped
 
@@ -16,9 +17,13 @@ from homolog.space.prepared import Level, Prepared, warped
 ACROSS = 40
 # A start must show at least this share of one patient in the other's picture.
 LEAST_OVERLAP = 0.3
-# How many of the best shifts are tried, and how many search voxels they are apart at least.
-TRIED = 3
+# How many of the best shifts of each look are tried, and how many search voxels they are apart at least.
+TRIED = 2
 APART = 3
+# Organs lie centimetres apart in two patients: looks are smoothed by this standard deviation, in search voxels.
+SMOOTH_PATTERN, SMOOTH_BRIGHTNESS = 0.8, 1.0
+# Brightness counts up to this many standard deviations of the patient's own: metal is no more than bone.
+BRIGHTEST = 3.0
 # Below this share of the patient's mean contrast nothing is a pattern: see `mind.contrast_floor`.
 QUIET = 0.01
 
@@ -28,8 +33,8 @@ class Start:
     """A place to begin from.
 
     matrix  (4, 4) float64 moving_from_fixed, LPS mm
-    score   how good it looked from afar, at most 1
-    name    "header", or where it comes from
+    score   how good it looked from afar, at most 1; starts of one look compare
+    name    where it comes from
     """
 
     matrix: np.ndarray
@@ -38,15 +43,28 @@ class Start:
 
 
 def starts(fixed: Prepared, moving: Prepared) -> list[Start]:
-    """Places to begin from, the best first: shifts that look good from afar, and the headers' own if they overlap."""
+    """Places to begin from: the shifts that look best from afar, by their patterns and by their brightness.
+
+    Patterns are found again in another modality, but one lumbar spine's look like the next patient's one vertebra
+    lower; brightness tells lungs from bowel.
+    """
     spacing = _search_spacing(fixed.picture.grid, moving.picture.grid)
     here, there = fixed.level(spacing), moving.level(spacing)
-    found = [
-        start
-        for turn, name in _turns(here.grid, there.grid)
-        for start in _best_shifts(here, there, turn, spacing, name)
-    ]
-    return sorted(found, key=lambda start: -start.score)[:TRIED]
+    found: dict[str, list[Start]] = {}
+    for turn, name in _turns(here.grid, there.grid):
+        for start in _best_shifts(here, there, turn, spacing, name):
+            found.setdefault(start.name.split(",")[0], []).append(start)
+    best = [start for one_look in found.values() for start in sorted(one_look, key=lambda start: -start.score)[:TRIED]]
+    return _unlike(best, APART * spacing)
+
+
+def _unlike(found: list[Start], apart_mm: float) -> list[Start]:
+    """Each start that is not as good as the same as one before it."""
+    kept: list[Start] = []
+    for start in found:
+        if all(np.abs((start.matrix - other.matrix)[:3]).max() >= apart_mm / 3**0.5 for other in kept):
+            kept.append(start)
+    return kept
 
 
 def _search_spacing(fixed: Grid, moving: Grid) -> float:
@@ -72,14 +90,14 @@ def _best_shifts(here: Level, there: Level, turn: np.ndarray, spacing_mm: float,
     about[:3, :3] = turn
     about[:3, 3] = centre - turn @ centre
     turned = warped(there, about, turned_grid)
-    scores = _scores(here, turned)
     result = []
-    for index in _peaks(scores):
-        steps = [i if i < n else i - size for i, n, size in zip(index, turned_grid.shape, scores.shape)]
-        shift = np.eye(4)
-        # fixed voxel v lies at turned voxel v + steps
-        shift[:3, 3] = turned_grid.world(np.array(steps, float)) - here.grid.origin_mm
-        result.append(Start(about @ shift, float(scores[index]), name))
+    for look, scores in _scores(here, turned).items():
+        for index in _peaks(scores):
+            steps = [i if i < n else i - size for i, n, size in zip(index, turned_grid.shape, scores.shape)]
+            shift = np.eye(4)
+            # fixed voxel v lies at turned voxel v + steps
+            shift[:3, 3] = turned_grid.world(np.array(steps, float)) - here.grid.origin_mm
+            result.append(Start(about @ shift, float(scores[index]), f"{look}, {name}"))
     return result
 
 
@@ -93,23 +111,38 @@ def _covering(like: Grid, points_mm: np.ndarray, spacing_mm: float) -> Grid:
     )
 
 
-def _scores(here: Level, there: Level) -> np.ndarray:
-    """For every shift, how alike the two are (1 alike, 0 as unlike as chance), less where little is shown by both."""
-    fixed, moving = _described(here), _described(there)
-    sides = Sides(
-        fixed * here.known,
-        moving * there.known,
-        *(mask.astype(np.float32) for mask in (here.known, there.known, here.body, there.body)),
-    )
-    sums = shift_sums(sides)
-    chance = _chance(fixed[:, here.body], moving[:, there.body])
+def _scores(here: Level, there: Level) -> dict[str, np.ndarray]:
+    """For each look and every shift, how alike the two are (1 alike, 0 as unlike as chance), less where little is
+    shown by both."""
+    patterns, brightness = _sides(here, there, _patterns), _sides(here, there, _brightness)
+    sums = shift_sums(patterns)
+    chance = _chance(patterns.fixed[:, here.body], patterns.moving[:, there.body])
     alike = 1 - sums.distance / np.maximum(sums.either, 1) / chance
     overlap = np.maximum(sums.fixed_seen / here.body.sum(), sums.moving_seen / there.body.sum())
-    return np.where(overlap >= LEAST_OVERLAP, alike * np.sqrt(np.clip(overlap, 0, 1)), -np.inf)
+    seen = np.sqrt(np.clip(overlap, 0, 1))
+    enough = overlap >= LEAST_OVERLAP
+    return {
+        "pattern": np.where(enough, alike * seen, -np.inf),
+        "brightness": np.where(enough, correlations(brightness) * seen, -np.inf),
+    }
 
 
-def _described(level: Level) -> np.ndarray:
-    return mind.descriptors(level.data, 1, mind.contrast_floor(level.data, level.body, 1, QUIET))
+def _sides(here: Level, there: Level, look: Callable[[Level], np.ndarray]) -> Sides:
+    masks = (mask.astype(np.float32) for mask in (here.known, there.known, here.body, there.body))
+    return Sides(look(here) * here.known, look(there) * there.known, *masks)
+
+
+def _patterns(level: Level) -> np.ndarray:
+    """(12, I, J, K) MIND descriptors."""
+    found = mind.descriptors(level.data, 1, mind.contrast_floor(level.data, level.body, 1, QUIET))
+    return gaussian_filter(found, (0, *3 * (SMOOTH_PATTERN,)))
+
+
+def _brightness(level: Level) -> np.ndarray:
+    """(1, I, J, K) in the patient's own standard deviations."""
+    inside = level.data[level.body]
+    shown = (level.data - np.median(inside)) / max(float(inside.std()), 1e-6)
+    return gaussian_filter(np.clip(shown, -BRIGHTEST, BRIGHTEST), SMOOTH_BRIGHTNESS)[None]
 
 
 def _chance(fixed: np.ndarray, moving: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from homolog.io.files import writing
 from homolog.report import charts, pictures, tables
 from homolog.report.page import figure, page, section
-from homolog.report.runs import Run, read_run
+from homolog.report.runs import Run, Side, read_run
 from homolog.report.scene import read_scene
 
 # Different in shape and in words: colour alone is lost on one reader in twelve.
@@ -34,10 +34,11 @@ def write_report(run_folder: Path) -> Path:
         _top(run),
         tables.ends(run, scene),
         pictures.before_and_after(scene) if scene else "",
-        tables.labels(run),
         section("The map in numbers", f'<div class="columns">{figures}</div>' if figures else ""),
         pictures.deformation(scene) if scene else "",
         pictures.explorer(scene) if scene else "",
+        # they may be a hundred: what fits a screen comes first
+        tables.labels(run),
         section("Optimisation", charts.traces(run.value("trace"))),
         tables.provenance(run),
     ]
@@ -51,9 +52,11 @@ def _title(run: Run) -> str:
     return f"{_name(run, 'moving')} onto {_name(run, 'fixed')}"
 
 
-def _name(run: Run, side: str) -> str:
-    path = run.value(side, "path")
-    return PurePath(str(path)).name if path else str(run.value(side, "space") or side)
+def _name(run: Run, side: Side) -> str:
+    """A file's name; where both files are called the same, the name of the space."""
+    paths = [run.value(each, "path") for each in (side, "moving" if side == "fixed" else "fixed")]
+    name, other = (PurePath(str(path)).name if path else "" for path in paths)
+    return name if name and name != other else run.space(side)
 
 
 def _top(run: Run) -> str:
@@ -81,7 +84,8 @@ def _tiles(run: Run) -> str:
     least = figure(run.number("metrics", "folding", "least"), ".2f")
     tiles = [
         _change(name, run.number("quality", "similarity_before"), run.number("quality", "similarity_after"), ".3f"),
-        _change("mean Dice", tables.mean_of(run, "dice_before"), tables.mean_of(run, "dice_after"), ".3f"),
+        _change("mean Dice", *tables.means_of(run, "dice"), ".3f"),
+        _change("mean HD95", *tables.means_of(run, "hd95_mm"), ".2f", "mm"),
         _change("landmark error", _landmarks(run, "before"), _landmarks(run, "after"), ".2f", "mm"),
         _tile("folded voxels", None if folds is None else tables.percent(folds), f"smallest determinant {least}"),
         _tile("inverse error", _mm(run, "mean_mm"), f"95 % {_mm(run, 'p95_mm') or '–'}" if trip else ""),

@@ -9,7 +9,7 @@ import numpy as np
 
 from homolog.report import figures, png
 from homolog.report.page import figure, image, section
-from homolog.report.scene import Scene
+from homolog.report.scene import Greys, Scene
 from homolog.report.views import View
 
 # Sides of the checkerboard's squares.
@@ -29,23 +29,33 @@ Layers = Callable[[View, float], str]
 def before_and_after(scene: Scene) -> str:
     """The middle slices with both images in one, by the headers alone and under the map."""
     rows = []
-    if scene.before is not None:
-        rows += [
-            _label("Before", "both images where their headers put them"),
-            _middles(scene, _overlay(scene, "before")),
-        ]
-    if scene.after is not None:
-        rows += [
-            _label("After", "the moving image brought onto the fixed one"),
-            _middles(scene, _overlay(scene, "after")),
-        ]
+    for greys in (each for each in scene.greys if each.at_once):
+        if scene.before is not None:
+            rows += [
+                _label("Before", f"both images where their headers put them; {_greys(greys)}"),
+                _middles(scene, _overlay(scene, "before", greys)),
+            ]
+        if scene.after is not None:
+            rows += [
+                _label("After", f"the moving image brought onto the fixed one; {_greys(greys)}"),
+                _middles(scene, _overlay(scene, "after", greys)),
+            ]
     return section("Before and after", "\n".join([*rows, OVERLAY_KEY]) if rows else "")
+
+
+def _greys(greys: Greys) -> str:
+    """Which values are black and white."""
+    name = f"{greys.name}, " if greys.name else ""
+    said = [f"{figure(low, 'g')} to {figure(high, 'g')}" for low, high in dict.fromkeys((greys.fixed, greys.moving))]
+    return f"{name}greys from {' and, of the moving one, from '.join(said)}"
 
 
 def deformation(scene: Scene) -> str:
     """The map itself: what it does in words, a grid under it, and its Jacobian."""
     if scene.moving_from_fixed is None:
         return ""
+    if not scene.bends:
+        return section("The deformation", _motion(scene))
     distance = scene.line_distance_mm
     body = [
         _motion(scene),
@@ -66,14 +76,27 @@ def explorer(scene: Scene) -> str:
     buttons = "".join(_button(n, mode, name, mode == start) for n, (mode, name) in enumerate(modes, 1))
     layers = _all_layers(scene)
     planes = "\n".join(_stack(view, layers) for view in scene.views)
-    keys = OVERLAY_KEY + _checkerboard_key() + (_map_keys(scene) if scene.moving_from_fixed is not None else "")
+    keys = OVERLAY_KEY + _checkerboard_key() + (_map_keys(scene) if scene.bends else "")
     both = " Press B, or hold a picture down, to see the other of before and after." if scene.before else ""
     body = (
         f'<p class="quiet">The sliders go through the slices, the numbers on the keys choose the view.{both}</p>'
-        f'<div class="modes">{buttons}</div>\n<div class="planes">{planes}</div>\n<div class="keys">{keys}</div>'
+        f'<div class="modes">{buttons}{_ways(scene)}</div>\n'
+        f'<div class="planes">{planes}</div>\n<div class="keys">{keys}</div>'
     )
     text = section("Slice by slice", body, "explorer")
-    return text.replace('class="explorer"', f'class="explorer" data-mode="{start}"', 1)
+    return text.replace('class="explorer"', f'class="explorer" data-mode="{start}" data-greys="0"', 1)
+
+
+def _ways(scene: Scene) -> str:
+    """Buttons to choose between ways to make greys, where there are several."""
+    if len(scene.greys) == 1:
+        return ""
+    buttons = "".join(
+        f'<button type="button" value="{n}" aria-pressed="{"false" if n else "true"}" title="{_greys(greys)}">'
+        f"{greys.name.capitalize()}</button>"
+        for n, greys in enumerate(scene.greys)
+    )
+    return f'<span class="ways">{buttons}<kbd>W</kbd></span>'
 
 
 def _button(key: int, mode: str, name: str, pressed: bool) -> str:
@@ -150,17 +173,19 @@ def _label(name: str, says: str) -> str:
 
 
 def _fixed(scene: Scene, view: View, position_mm: float) -> str:
-    return _grey(scene, "fixed", view, position_mm)
+    return _grey(scene, "fixed", view, position_mm, 0)
 
 
-def _grey(scene: Scene, which: str, view: View, position_mm: float) -> str:
-    pixels = scene.grey(which, view, position_mm)
-    return "" if pixels is None else image(pixels, which, f"{NAMES[which]}, {view.plane.name} slice")
+def _grey(scene: Scene, which: str, view: View, position_mm: float, number: int) -> str:
+    """A slice in one of the ways to make greys."""
+    pixels = scene.grey(which, view, position_mm, scene.greys[number])
+    kind = f"{which} greys-{number}"
+    return "" if pixels is None else image(pixels, kind, f"{NAMES[which]}, {view.plane.name} slice")
 
 
-def _overlay(scene: Scene, which: str) -> Layers:
+def _overlay(scene: Scene, which: str, greys: Greys) -> Layers:
     def layer(view: View, position_mm: float) -> str:
-        fixed, moving = (scene.grey(each, view, position_mm) for each in ("fixed", which))
+        fixed, moving = (scene.grey(each, view, position_mm, greys) for each in ("fixed", which))
         assert fixed is not None and moving is not None
         return image(
             png.overlay(fixed, moving), f"overlay-{which}", f"fixed and {NAMES[which]}, {view.plane.name} slice"
@@ -192,8 +217,10 @@ def _polyline(line: np.ndarray) -> str:
 
 def _all_layers(scene: Scene) -> Layers:
     def layers(view: View, position_mm: float) -> str:
-        parts = [_grey(scene, which, view, position_mm) for which in ("fixed", "before", "after")]
-        if scene.moving_from_fixed is not None:
+        numbers = range(len(scene.greys))
+        shown = [(which, n) for n in numbers for which in ("fixed", "before", "after")]
+        parts = [_grey(scene, which, view, position_mm, n) for which, n in shown]
+        if scene.bends:
             parts += [_lines(scene, view, position_mm), _jacobian(scene, view, position_mm)]
         return "".join(parts)
 
@@ -202,7 +229,7 @@ def _all_layers(scene: Scene) -> Layers:
 
 def _modes(scene: Scene) -> Sequence[tuple[str, str]]:
     """The ways to look that the run has pictures for."""
-    before, after, the_map = scene.before is not None, scene.after is not None, scene.moving_from_fixed is not None
+    before, after, the_map = scene.before is not None, scene.after is not None, scene.bends
     modes = [
         (True, "fixed", "Fixed"),
         (before, "before", "Moving, before"),
@@ -243,10 +270,15 @@ def _map_keys(scene: Scene) -> str:
 def _motion(scene: Scene) -> str:
     motion = scene.motion
     shift = figure(float(np.linalg.norm(motion.shift_mm)), ".1f", "mm")
-    rest, most = figure(motion.rest_mm, ".2f", "mm"), figure(motion.rest_max_mm, ".1f", "mm")
     turn, factor = figure(motion.turn_degrees, ".1f"), figure(motion.volume_factor, ".3f")
+    affine = (
+        f"Over the foreground of the fixed image, the map shifts by {shift}, turns by {turn}° and "
+        f"multiplies volumes by {factor}"
+    )
+    if not scene.bends:
+        return f'<p class="quiet">{affine}. It is affine: it bends nothing, and does the same everywhere.</p>'
+    rest, most = figure(motion.rest_mm, ".2f", "mm"), figure(motion.rest_max_mm, ".1f", "mm")
     return (
-        f'<p class="quiet">Over the foreground of the fixed image, the map shifts by {shift}, turns by {turn}° and '
-        f"multiplies volumes by {factor} (its affine part); beyond that it moves points by {rest} "
+        f'<p class="quiet">{affine} (its affine part); beyond that it moves points by {rest} '
         f"(root mean square, at most {most}).</p>"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,13 +17,32 @@ from homolog.report.views import View
 from homolog.space import fit
 from homolog.space.grid import Grid
 from homolog.space.sampling import sampled_displacement, warp
-from homolog.space.transforms import Affine, Transform
+from homolog.space.transforms import Affine, Chain, Transform
 from homolog.space.volume import Volume
 
 # Points at which a map is told in words: their mean is sure to a hundredth of its spread.
 MOST_POINTS = 20_000
 
 Window = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Greys:
+    """One way to make greys of both images.
+
+    name           what it is good for; "" where there is only one way
+    fixed, moving  black and white of each
+    at_once        whether it is shown without being asked for
+    """
+
+    name: str
+    fixed: Window
+    moving: Window
+    at_once: bool = True
+
+    def of(self, which: str) -> Window:
+        """The window of "fixed", "before" or "after"."""
+        return self.fixed if which == "fixed" else self.moving
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +55,7 @@ class Scene:
     after      the moving image as the map brought it; where no such file was written, the moving image itself
     resampled  whether `after` lies in the fixed space already, so that the map need not be followed
     moving_from_fixed  the map
-    windows    black and white by side
+    greys      the ways to make greys of the images, at least one
     """
 
     fixed: Volume
@@ -45,18 +64,18 @@ class Scene:
     after: Volume | None
     resampled: bool
     moving_from_fixed: Transform | None
-    windows: dict[Side, Window]
+    greys: tuple[Greys, ...]
 
     @cached_property
     def views(self) -> list[View]:
         return views.views_of(self.fixed)
 
-    def grey(self, which: str, view: View, position_mm: float) -> np.ndarray | None:
+    def grey(self, which: str, view: View, position_mm: float, greys: Greys) -> np.ndarray | None:
         """A slice of "fixed", "before" or "after" as (rows, columns) uint8; None where there is no such image."""
         volume: Volume | None = getattr(self, which)
         if volume is None:
             return None
-        window = self.windows["fixed" if which == "fixed" else "moving"]
+        window = greys.of(which)
         way: Transform = Affine.identity(volume.space, volume.space)
         if which == "after" and not self.resampled and self.moving_from_fixed is not None:
             way = self.moving_from_fixed
@@ -69,6 +88,12 @@ class Scene:
         vectors = sampled_displacement(self.moving_from_fixed, grid)
         central, least = jacobian.determinants(vectors, grid.world_from_voxel[:3, :3])
         return central[:, :, 1], least[:, :, 1]
+
+    @property
+    def bends(self) -> bool:
+        """Whether the map does more than shift, turn, stretch and shear everything alike."""
+        parts = self.moving_from_fixed.parts if isinstance(self.moving_from_fixed, Chain) else [self.moving_from_fixed]
+        return not all(isinstance(part, Affine) or part is None for part in parts)
 
     @cached_property
     def motion(self) -> Motion:
@@ -143,7 +168,6 @@ def read_scene(run: Run) -> Scene | None:
     grids: dict[Side, Grid] = {"fixed": volumes.read_grid(fixed_path)}
     pixel_mm = views.finest_pixel_mm(grids["fixed"])
     fixed = _small(fixed_path, run.space("fixed"), pixel_mm)
-    windows: dict[Side, Window] = {"fixed": _window(run, "fixed", fixed)}
     moving = None
     if moving_path is not None:
         grids["moving"] = volumes.read_grid(moving_path)
@@ -151,10 +175,10 @@ def read_scene(run: Run) -> Scene | None:
     warped = None if warped_path is None else _small(warped_path, run.space("fixed"), pixel_mm)
     the_map = None if map_path is None else _map(run, map_path, grids)
     after = warped or (moving if the_map is not None else None)
-    shown = moving or warped
-    windows["moving"] = _window(run, "moving", shown) if shown else windows["fixed"]
     before = None if moving is None else moving.in_space(run.space("fixed"))
-    return Scene(fixed, grids, before, after, warped is not None, the_map, windows)
+    return Scene(
+        fixed, grids, before, after, warped is not None, the_map, _greys(run, fixed, moving or warped or fixed)
+    )
 
 
 def _small(path: Path, space: str, pixel_mm: float) -> Volume:
@@ -171,11 +195,21 @@ def _map(run: Run, path: Path, grids: dict[Side, Grid]) -> Transform:
     )
 
 
-def _window(run: Run, side: Side, volume: Volume) -> Window:
-    """What the record asks for, else what suits the picture."""
+def _greys(run: Run, fixed: Volume, moving: Volume) -> tuple[Greys, ...]:
+    """What the record asks for, else what suits the pictures: lungs are black where soft tissue is grey."""
+    asked = {side: _asked(run, side) for side in ("fixed", "moving")}
+    usual = Greys("", asked["fixed"] or views.window_of(fixed), asked["moving"] or views.window_of(moving))
+    share = max(map(views.lung_share, (fixed, moving)))
+    if any(asked.values()) or usual.fixed != usual.moving or share < views.LUNG_SHARE:
+        return (usual,)
+    lung = views.WINDOWS["lung"]
+    return replace(usual, name="soft tissue"), Greys("lung", lung, lung, at_once=share >= views.MUCH_LUNG_SHARE)
+
+
+def _asked(run: Run, side: str) -> Window | None:
     asked = run.value("window", side)
     if asked is None:
-        return views.window_of(volume)
+        return None
     try:
         low, high = (float(value) for value in asked)
     except (TypeError, ValueError):

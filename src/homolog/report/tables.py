@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from homolog.metrics.changes import change
 from homolog.report.charts import dumbbell
 from homolog.report.page import NONE, figure, number, path_text, section, table
 from homolog.report.runs import Run, Side
@@ -17,6 +18,7 @@ from homolog.space.grid import Grid
 
 # Landmarks named in the text: the ones a reader will go and look at.
 WORST = 5
+WORSE = ' <span class="worse" title="worse than before">▼</span>'
 AXES = (("L", "R"), ("P", "A"), ("H", "F"))
 
 
@@ -43,22 +45,17 @@ def labels(run: Run) -> str:
     far_before, far = run.section("metrics", "hd95_mm_before"), run.section("metrics", "hd95_mm_after")
     found = list(dict.fromkeys([*after, *before, *far, *far_before]))
     columns = [before, after, far_before, far]
-    named = run.section("label_names")
     rows = []
     for label in sorted(found, key=_in_order):
         figures = [finite(column.get(label)) for column in columns]
-        name = (
-            f"{escape(label)} <span class='quiet'>{escape(str(named[label]))}</span>"
-            if label in named
-            else escape(label)
-        )
-        rows.append([name, dumbbell(figures[0], figures[1]), *_label_cells(figures)])
-    means = [_mean(column) for column in columns]
+        rows.append([_label_name(run, label), dumbbell(figures[0], figures[1]), *_label_cells(figures)])
+    means = [*means_of(run, "dice"), *means_of(run, "hd95_mm")]
     head = ["label", "Dice, 0 to 1", *map(_column, ("before", "after", "HD95 before, mm", "after, mm"))]
     body = table(head, rows, ["mean", dumbbell(means[0], means[1]), *_label_cells(means)])
     key = (
-        '<p class="note">Ring: before. Dot: after. A dashed line is a loss. '
-        "HD95: the distance that 95 % of both surfaces stay within.</p>"
+        '<p class="note">Ring: before. Dot: after. A dashed line is a loss, and so is ▼. '
+        "HD95: the distance that 95 % of both surfaces stay within. Means before and after are over the same labels. "
+        "Cut: the border of a picture cuts it, so that no map can make it whole.</p>"
     )
     return section("Labels", body + key if body else "")
 
@@ -131,9 +128,15 @@ def provenance(run: Run) -> str:
     return section("How it was made", pre + (f'<div class="columns">{parts}</div>' if parts else ""))
 
 
-def mean_of(run: Run, name: str) -> float | None:
-    """The mean of the finite figures under one of the metrics; None where there is none."""
-    return _mean(run.section("metrics", name))
+def means_of(run: Run, name: str) -> tuple[float | None, float | None]:
+    """The means before and after of the figures under one of the metrics; None where there is none."""
+    before, after = (
+        {label: finite(figure) for label, figure in run.section("metrics", f"{name}_{stage}").items()}
+        for stage in ("before", "after")
+    )
+    # figures after alone are means of their own, figures before alone too
+    means = change(before, after)
+    return finite(means.before), finite(means.after)
 
 
 def percent(fraction: float | None) -> str:
@@ -173,11 +176,22 @@ def _axes(grid: Grid) -> str:
     return names + (f" <span class='quiet'>{worst:.0f}° oblique</span>" if worst >= 0.5 else "")
 
 
+def _label_name(run: Run, label: str) -> str:
+    said = [str(run.value("label_names", label) or "")]
+    cut = run.value("metrics", "cut")
+    if isinstance(cut, list) and label in map(str, cut):
+        said.append("(cut)")
+    told = " ".join(word for word in said if word)
+    return escape(label) + (f" <span class='quiet'>{escape(told)}</span>" if told else "")
+
+
 def _label_cells(figures: list[float | None]) -> list[str]:
     before, after, far_before, far = figures
     cells = [number(before, ".3f"), number(after, ".3f"), number(far_before), number(far)]
     if before is not None and after is not None and after < before:
-        cells[1] += ' <span class="worse">▼</span>'
+        cells[1] += WORSE
+    if far_before is not None and far is not None and far > far_before:
+        cells[3] += WORSE
     return cells
 
 
@@ -197,11 +211,6 @@ def _worst(stage: dict[str, Any]) -> str:
     pairs = [(error, str(name)) for name, value in zip(names, errors) if (error := finite(value)) is not None]
     told = ", ".join(f"{escape(name)} {figure(error, '.1f')}" for error, name in sorted(pairs, reverse=True)[:WORST])
     return f'<p class="note">{len(pairs)} landmarks; the farthest after: {told} mm.</p>' if pairs else ""
-
-
-def _mean(column: dict[str, Any]) -> float | None:
-    figures = [value for each in column.values() if (value := finite(each)) is not None]
-    return float(np.mean(figures)) if figures else None
 
 
 def _in_order(label: str) -> tuple[int, int, str]:

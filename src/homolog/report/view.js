@@ -3,7 +3,13 @@
   const other = { before: "after", after: "before", "overlay-before": "overlay-after", "overlay-after": "overlay-before",
                   fixed: "after", checkerboard: "overlay-after", grid: "fixed", jacobian: "fixed" };
   for (const explorer of document.querySelectorAll(".explorer")) {
-    const buttons = [...explorer.querySelectorAll(".modes button")];
+    const buttons = [...explorer.querySelectorAll(".modes > button")];
+    const ways = [...explorer.querySelectorAll(".ways button")];
+    const paint = (way) => {
+      explorer.dataset.greys = way;
+      for (const button of ways) button.setAttribute("aria-pressed", String(button.value === way));
+    };
+    for (const button of ways) button.addEventListener("click", () => paint(button.value));
     const has = (mode) => buttons.some((button) => button.value === mode);
     const show = (mode) => {
       if (!has(mode)) return;
@@ -29,6 +35,7 @@
     addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.altKey || event.metaKey) return;
       if (event.key === "b" || event.key === "B") show(other[explorer.dataset.mode]);
+      if (event.key.toLowerCase() === "w" && ways.length) paint(ways[(Number(explorer.dataset.greys) + 1) % ways.length].value);
       const number = Number(event.key);
       if (number >= 1 && number <= buttons.length) show(buttons[number - 1].value);
     });

@@ -18,6 +18,19 @@ from homolog.space.volume import Volume
 MOST_PIXELS = 256
 # Odd, so that one lies in the middle.
 POSITIONS = 9
+# Black and white in HU, by the names radiologists use: level 40, width 400; -600, 1500; 300, 1500; 40, 80.
+WINDOWS = {
+    "abdomen": (-160.0, 240.0),
+    "lung": (-1350.0, 150.0),
+    "bone": (-450.0, 1050.0),
+    "brain": (0.0, 80.0),
+}
+SOFT_TISSUE_HU = WINDOWS["abdomen"]
+# What aerated lung measures: more than the noise of the air around the patient, less than fat.
+LUNG_HU = (-900.0, -600.0)
+# Where lung takes this share of the patient it can be looked at too; bowel gas and blankets take two hundredths.
+# Where it takes as much as in a chest, more than in a whole body, it is shown without being asked for.
+LUNG_SHARE, MUCH_LUNG_SHARE = 0.04, 0.15
 # Voxels looked at to find a window and the foreground: their percentiles are sure to a thousandth.
 SAMPLE = 500_000
 
@@ -182,8 +195,14 @@ def window_of(volume: Volume) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1)
 
 
-# The abdomen's usual window: level 40, width 400.
-SOFT_TISSUE_HU = (-160.0, 240.0)
+def lung_share(volume: Volume) -> float:
+    """The share of the patient that is lung; 0 where it is no CT."""
+    if window_of(volume) != SOFT_TISSUE_HU:
+        return 0.0
+    step = _step(volume)
+    values = volume.numpy()[::step, ::step, ::step]
+    lung = int(((values > LUNG_HU[0]) & (values < LUNG_HU[1])).sum())
+    return lung / max(1, lung + int((values >= LUNG_HU[1]).sum()))
 
 
 def _step(volume: Volume) -> int:

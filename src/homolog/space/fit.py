@@ -12,6 +12,8 @@ from homolog.space.transforms import Affine, ThinPlate
 Weights = np.ndarray | None
 # Points this near to one line (to one plane, for an affine map), relative to their spread, leave a turn undetermined.
 FLAT = 1e-6
+# Flatter than this, they are not put into normal equations.
+THIN = 1e-3
 
 
 def rigid(fixed_mm: np.ndarray, moving_mm: np.ndarray, weights: Weights = None, **spaces: str) -> Affine:
@@ -29,9 +31,15 @@ def affine(fixed_mm: np.ndarray, moving_mm: np.ndarray, weights: Weights = None,
     fixed_mm, moving_mm, weight = _checked(fixed_mm, moving_mm, weights, 4, "an affine map")
     centre_f, centre_m = weight @ fixed_mm, weight @ moving_mm
     spread = (fixed_mm - centre_f) * np.sqrt(weight)[:, None]
+    wanted = (moving_mm - centre_m) * np.sqrt(weight)[:, None]
+    normal = spread.T @ spread
+    if np.linalg.eigvalsh(normal)[0] > THIN**2 * np.trace(normal):
+        linear = np.linalg.solve(normal, spread.T @ wanted).T
+        return _affine(linear, centre_m - linear @ centre_f, **spaces)
+    # the normal equations square the condition; points nearly in a plane need the slower way
     if np.linalg.svd(spread, compute_uv=False)[2] <= FLAT * np.linalg.norm(spread):
         raise BadInput("the points lie in one plane: an affine map is not determined by them", "fit a similarity")
-    linear = np.linalg.lstsq(spread, (moving_mm - centre_m) * np.sqrt(weight)[:, None], rcond=None)[0].T
+    linear = np.linalg.lstsq(spread, wanted, rcond=None)[0].T
     return _affine(linear, centre_m - linear @ centre_f, **spaces)
 
 

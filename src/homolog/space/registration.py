@@ -39,7 +39,7 @@ class Registration:
                        0 as unlike as chance; NaN where they do not overlap
     similarity_after   the same under the map
     overlap            the share of the patient, of the picture that is shown more of, that the other picture shows too
-    poor_below         a similarity below this is what wrong pairs reach
+    doubts             sentences that say why the map should not be believed; none for a good one
     """
 
     moving_from_fixed: Transform
@@ -49,7 +49,7 @@ class Registration:
     similarity_before: float
     similarity_after: float
     overlap: float
-    poor_below: float = 0.0
+    doubts: tuple[str, ...] = ()
 
     @property
     def fixed_from_moving(self) -> Transform:
@@ -58,5 +58,5 @@ class Registration:
 
     @property
     def is_poor(self) -> bool:
-        """Whether the map should not be believed: the pictures are hardly more alike under it than wrong pairs are."""
-        return not self.similarity_after >= self.poor_below
+        """Whether the map should not be believed."""
+        return bool(self.doubts)

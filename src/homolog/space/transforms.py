@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from homolog.errors import BadInput, SpaceMismatch
-from homolog.kernels import bspline, displacement, interpolate
+from homolog.kernels import bspline, displacement, interpolate, launching
 from homolog.kernels import points as positions
 from homolog.kernels.threads import over_planes
 from homolog.space.grid import SINGULAR, Grid
@@ -23,6 +24,8 @@ CHUNK = 65536
 BROKEN = "the program that made this map failed; run it again"
 
 Self = TypeVar("Self", bound="Transform")
+# beside the maps, not in them: a map that is pickled for another process leaves its tensors behind
+_ON_DEVICES: WeakKeyDictionary[Transform, dict[Any, Any]] = WeakKeyDictionary()
 
 
 class Transform:
@@ -159,7 +162,7 @@ class Displacement(Transform):
         return displacement.displace(_numpy(self.vectors), self.grid.voxel_from_world, points)
 
     def _apply_torch(self, points: Any) -> Any:
-        vectors = _tensor_like(self.vectors, points.device)
+        vectors = _on_device(self, self.vectors, points.device)
         return points + interpolate.sample_vectors_torch(vectors, _voxel_torch(self.grid, points))
 
 
@@ -195,7 +198,11 @@ class BSpline(Transform):
         return points + bspline.evaluate(_numpy(self.coefficients), controls)
 
     def _apply_torch(self, points: Any) -> Any:
-        coefficients = _tensor_like(self.coefficients, points.device)
+        coefficients = _on_device(self, self.coefficients, points.device)
+        if points.is_cuda and launching.has_triton() and not (points.requires_grad or coefficients.requires_grad):
+            from homolog.kernels.on_gpu import bspline as on_gpu
+
+            return on_gpu.carried(coefficients, self.grid.voxel_from_world, points)
         return points + bspline.evaluate_torch(coefficients, _voxel_torch(self.grid, points))
 
 
@@ -342,10 +349,16 @@ def _finite(array: Any, name: str) -> Any:
     return array
 
 
-def _tensor_like(array: Any, device: Any) -> Any:
+def _on_device(transform: Transform, array: Any, device: Any) -> Any:
+    """A map's own array as a tensor; on a GPU it stays as long as the map does, as it may be tens of MB."""
     import torch
 
-    return torch.as_tensor(array, device=device)
+    if device.type == "cpu" or not isinstance(array, np.ndarray):
+        return torch.as_tensor(array, device=device)
+    kept = _ON_DEVICES.setdefault(transform, {})
+    if device not in kept:
+        kept[device] = torch.as_tensor(array, device=device)
+    return kept[device]
 
 
 def _voxel_torch(grid: Grid, points: Any) -> Any:

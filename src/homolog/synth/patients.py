@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from homolog.errors import BadInput
 from homolog.kernels import displacement, implicit
@@ -23,13 +23,17 @@ from homolog.space.grid import Grid
 from homolog.space.keypoints import Keypoints
 from homolog.space.transforms import Transform
 from homolog.space.volume import Volume
+from homolog.synth import acquisition
 from homolog.synth.anatomy import body, compiled, looks, own, variation
 from homolog.synth.anatomy.landmarks import landmarks as canonical_landmarks
-from homolog.synth.anatomy.skeleton import HIP_JOINT, VERTEBRA_Z, spine_y, vertebra_size
 from homolog.synth.anatomy.structures import BTCV as BTCV
 from homolog.synth.anatomy.structures import STRUCTURES as STRUCTURES
 from homolog.synth.anatomy.structures import TISSUES
 from homolog.synth.configs import PatientConfig
+from homolog.synth.devices import sensible_device
+
+if TYPE_CHECKING:
+    import torch
 
 ORDINARY = PatientConfig()
 PHASES = ("native", "arterial", "portal")
@@ -43,13 +47,11 @@ REGIONS = {
     "abdomen-pelvis": (-190.0, 262.0),
     "chest-abdomen-pelvis": (-190.0, 470.0),
 }
-# A voxel finer than this shows nothing more, one coarser no organ; edges are as wide as cells allow for.
-LEAST_SPACING_MM, MOST_SPACING_MM, MOST_WIDTH_MM = 0.4, 10.0, 6.0
+# A voxel finer than this shows nothing more, one coarser no organ.
+LEAST_SPACING_MM, MOST_SPACING_MM = 0.4, 10.0
 # The map is looked up between the nodes of a lattice that stands still in the patient: second derivatives are below
 # 0.02 a mm nearly everywhere, so that with 4 mm the picture lies within 4^2 / 8 * 0.02 = 0.04 mm of the map.
 NODE_MM = 4.0
-# a slice thicker than this is averaged from several
-THIN_SLICE_MM = 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,13 +108,15 @@ class Patient:
     # -----------------------------------------------------------------------------------------------------------------
     # Pictures
 
-    def scan(self, grid: Grid) -> Volume:
+    def scan(self, grid: Grid, device: str | torch.device = "cpu") -> Volume:
         """What a scanner shows on a grid in this patient's space: HU, or MR in its own units."""
-        return self.both(grid)[0]
+        return self.both(grid, device)[0]
 
-    def labels(self, grid: Grid) -> Volume:
+    def labels(self, grid: Grid, device: str | torch.device = "cpu") -> Volume:
         """The numbers of STRUCTURES at the voxels' centres; 0 is outside the body."""
         _require_scannable(grid)
+        if str(device) != "cpu":
+            return Volume(self._drawn_on(grid, device, values=False)[1], grid, self.name, "labels")
         labels = np.empty(grid.shape, np.uint8)
         field = self._field(grid)
         for start, stop in slabs(grid):
@@ -120,9 +124,18 @@ class Patient:
             labels[start:stop] = self._shown(points, field, 1.0, values=False)[1].reshape(labels[start:stop].shape)
         return Volume(labels, grid, self.name, "labels")
 
-    def both(self, grid: Grid) -> tuple[Volume, Volume]:
-        """Scan and labels, for little more than the scan alone."""
+    def both(self, grid: Grid, device: str | torch.device = "cpu") -> tuple[Volume, Volume]:
+        """Scan and labels, for little more than the scan alone.
+
+        device  "cpu" gives NumPy arrays, "cuda" tensors that are drawn on the GPU and stay there
+        """
         _require_scannable(grid)
+        values, labels = self._drawn(grid) if str(device) == "cpu" else self._drawn_on(grid, device)
+        values = self._acquired(values, grid)
+        return Volume(values, grid, self.name), Volume(labels, grid, self.name, "labels")
+
+    def _drawn(self, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+        """Values without noise, and labels."""
         values, labels = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.uint8)
         field, width_mm = self._field(grid), self._width_mm(grid)
         for start, stop in slabs(grid):
@@ -130,8 +143,16 @@ class Patient:
             shown, numbers = self._sliced(points, field, width_mm)
             values[start:stop] = shown.reshape(values[start:stop].shape)
             labels[start:stop] = numbers.reshape(labels[start:stop].shape)
-        values = self._acquired(values, grid)
-        return Volume(values, grid, self.name), Volume(labels, grid, self.name, "labels")
+        return values, labels
+
+    def _drawn_on(
+        self, grid: Grid, device: str | torch.device, *, values: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        where = sensible_device(device)
+        # imports Triton
+        from homolog.synth import on_device
+
+        return on_device.drawn(self, grid, where, values=values)
 
     # -----------------------------------------------------------------------------------------------------------------
     # What was drawn
@@ -194,21 +215,12 @@ class Patient:
         kind = self.config.implant or kind
         side = int(rng.choice((-1, 1)))
         if kind == "hip":
-            head, shaft = self._own(np.array([HIP_JOINT, (116, 6, -235)]) * np.array([side, 1, 1]))
+            head, shaft = self._own(own.hip_places(side))
             return [own.hip(head, shaft, side, rng)]
         if kind == "screws":
-            return [own.screws(*self._screw_ends(), rng)]
+            starts, ends = own.screw_places()
+            return [own.screws(self._own(starts), self._own(ends), rng)]
         return []
-
-    def _screw_ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Starts and ends (6, 3) of screws in L3 to L5, right and left in turn."""
-        starts, ends = [], []
-        for n in (15, 16, 17):
-            z, (half, deep, _) = VERTEBRA_Z[n], vertebra_size(n)
-            for side in (-1, 1):
-                starts.append((side * (0.62 * half + 4), spine_y(z) + deep + 26, z + 4))
-                ends.append((side * 0.45 * half, spine_y(z) - 0.4 * deep, z + 4))
-        return self._own(np.array(starts, float)), self._own(np.array(ends, float))
 
     def _own(self, canonical: np.ndarray) -> np.ndarray:
         """(N, 3) canonical points in the patient's place, less what the header adds."""
@@ -248,33 +260,36 @@ class Patient:
         return box
 
     def _field(self, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-        """The map as displacements at nodes that do not depend on the grid: vectors, and node_from_patient (4, 4)."""
+        """The map as displacements at nodes: vectors, and node_from_patient (4, 4)."""
+        nodes = self._nodes(grid)
+        return sampled_displacement(self.canonical_from_patient, nodes), nodes.voxel_from_world
+
+    def _nodes(self, grid: Grid) -> Grid:
+        """Those around a grid of the lattice that stands still in the patient."""
         bounds = grid.bounds(0.5) - self._header_mm
         low = np.floor(bounds[0] / NODE_MM) - 2
         shape = np.ceil(bounds[1] / NODE_MM) + 3 - low
-        nodes = Grid.regular(shape.astype(int).tolist(), NODE_MM, low * NODE_MM + self._header_mm)
-        return sampled_displacement(self.canonical_from_patient, nodes), nodes.voxel_from_world
+        return Grid.regular(shape.astype(int).tolist(), NODE_MM, low * NODE_MM + self._header_mm)
 
     def _width_mm(self, grid: Grid) -> float:
-        """Over how much an edge is smeared: a voxel, and the reconstruction kernel."""
-        voxel_mm = float(np.cbrt(grid.voxel_volume_mm3))
-        return float(np.clip(np.hypot(0.9 * voxel_mm, 1.4) * (1 - 0.25 * self.sharpness), 0.8, MOST_WIDTH_MM))
+        return acquisition.edge_width_mm(grid, self.sharpness)
 
     def _sliced(self, points: np.ndarray, field: tuple, width_mm: float) -> tuple[np.ndarray, np.ndarray]:
         """The mean over the slice's thickness; labels are those of its middle."""
-        samples = 1 + 2 * int(np.ceil((self.slice_mm - THIN_SLICE_MM) / 5)) if self.slice_mm > THIN_SLICE_MM else 1
+        others = self._slice_shifts_mm()[1:]
         values, labels = self._shown(points, field, width_mm)
-        for step in np.arange(1, samples // 2 + 1) / samples * self.slice_mm:
-            for side in (-step, step):
-                values += self._shown(points + np.array([0, 0, side]), field, width_mm)[0]
-        return values / samples, labels
+        for shift in others:
+            values += self._shown(points + np.array([0, 0, shift]), field, width_mm)[0]
+        return values / (1 + len(others)), labels
+
+    def _slice_shifts_mm(self) -> list[float]:
+        return acquisition.slice_shifts_mm(self.slice_mm)
 
     def _shown(
         self, points: np.ndarray, field: tuple, width_mm: float, *, values: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
         """Without noise: what lies at points of the patient."""
         place = points - self._header_mm
-        mr = self.config.modality == "mr"
         vectors, node_from_patient = field
         canonical = displacement.displace(vectors, node_from_patient, points)
         shown, labels = implicit.render(
@@ -283,12 +298,16 @@ class Patient:
             canonical,
             place + self._grain_mm,
             width_mm,
-            0.0 if mr else AIR_HU,
+            self._outside,
             values=values,
         )
         if values:
             shown = self._with_own(shown, place, labels, width_mm)
         return shown, labels
+
+    @property
+    def _outside(self) -> float:
+        return 0.0 if self.config.modality == "mr" else AIR_HU
 
     @cached_property
     def _grain_mm(self) -> np.ndarray:
@@ -299,39 +318,27 @@ class Patient:
         """Tumours, metal with streaks, the table; on MR the field that brightens one side."""
         mr = self.config.modality == "mr"
         extras, streaks = self._extras
-        for extra in extras:
-            near = np.flatnonzero(extra.near(place))
-            cover = np.clip(0.5 - extra.distance(place[near]) / width_mm, 0, 1)
-            shown[near] += cover * ((extra.mr if mr else extra.hu) - shown[near])
+        shown = acquisition.with_extras(shown, place, extras, width_mm, mr=mr)
         if mr:
-            return shown * self._bias(place)
-        for one in streaks:
-            shown += one.at(place).astype(np.float32)
-        if self.config.table:
-            air = labels == 0
-            cover, hu = own.table_hu(place[air], *self._table)
-            shown[air] += (cover * (hu - shown[air])).astype(np.float32)
-        return shown
+            return shown * self._bias(place).astype(np.float32)
+        shown = acquisition.with_streaks(shown, place, streaks)
+        return acquisition.with_table(shown, place, labels, self._table) if self.config.table else shown
 
-    def _bias(self, place: np.ndarray) -> np.ndarray:
-        rng = self._random("bias")
-        waves, phases = rng.normal(size=(4, 3)) / 160.0, rng.uniform(0, 6.28, 4)
-        return np.exp(0.12 * np.cos(place @ waves.T + phases).sum(axis=1)).astype(np.float32)
+    def _bias(self, place: Any) -> Any:
+        return acquisition.coil_field(self._random("bias"), place)
 
-    def _acquired(self, values: np.ndarray, grid: Grid) -> np.ndarray:
-        """With the noise of this acquisition, which belongs to the grid; on MR it is that of a magnitude."""
+    def _acquired(self, values: Any, grid: Grid) -> Any:
         drawn = float(self._random("dose").uniform(6, 16))
-        level = drawn if self.config.noise_hu is None else self.config.noise_hu
-        if level == 0:
-            return values
-        voxel_mm = float(np.cbrt(grid.voxel_volume_mm3))
-        # kernels correlate neighbours: over about a millimetre, less for sharp ones
-        blur_vox = (1.1 - 0.5 * self.sharpness) / np.maximum(grid.spacing_mm, 0.5)
-        noise = _unit_noise(grid, self._header_mm, self.seed, np.minimum(blur_vox, 1.5))
-        level *= float(np.clip(2.0 / voxel_mm, 0.5, 1.6)) * (1 + 0.35 * self.sharpness)
-        if self.config.modality == "mr":
-            return np.hypot(values + 0.8 * level * noise, 0.8 * level * noise[::-1])
-        return np.maximum(values + level * noise, -1024.0)
+        level_hu = drawn if self.config.noise_hu is None else self.config.noise_hu
+        return acquisition.noisy(
+            values,
+            grid,
+            self._header_mm,
+            self.seed,
+            level_hu=level_hu,
+            sharpness=self.sharpness,
+            mr=self.config.modality == "mr",
+        )
 
 
 def draw_patient(seed: int, config: PatientConfig = ORDINARY) -> Patient:
@@ -359,17 +366,6 @@ def _drawn(seed: int, variability: float, placement_mm: float) -> variation.Vari
 
 def _generator(seed: int, what: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(what.encode())])
-
-
-def _unit_noise(grid: Grid, header_mm: np.ndarray, seed: int, blur_vox: np.ndarray) -> np.ndarray:
-    """(I, J, K) float32 of standard deviation one; a new one for each grid, wherever a header puts it."""
-    lattice = grid.world_from_voxel.copy()
-    lattice[:3, 3] -= header_mm
-    # zero added, as -0 has other bytes than 0
-    place = zlib.crc32((np.round(lattice, 3) + 0.0).tobytes() + np.array(grid.shape, np.int64).tobytes())
-    noise = np.random.default_rng([seed, place]).standard_normal(grid.shape, np.float32)
-    noise = gaussian_filter(noise, blur_vox, mode="wrap")
-    return noise / max(float(noise.std()), 1e-6)
 
 
 def _sensible_spacing(spacing_mm: float | Sequence[float]) -> np.ndarray:

@@ -142,6 +142,13 @@ def small_bowel_way() -> np.ndarray:
     return np.array([*points, (-50, -20, -30), (-72, -18, -18)])
 
 
+# loops beside the left kidney, and those that hang into the pelvis
+JEJUNUM = [(26, -22, 94), (48, -36, 108), (76, -32, 112), (82, -6, 102), (56, -4, 98), (42, -42, 88), (70, -50, 88),
+           (84, -24, 80), (56, -14, 76), (38, -30, 70)]  # fmt: skip
+ILEUM = [(-62, -16, -48), (-44, 4, -68), (-22, 26, -62), (-36, 40, -80), (-8, 30, -84), (26, 38, -88), (40, 20, -72),
+         (22, 12, -58), (-12, 4, -56), (-48, -18, -34)]  # fmt: skip
+
+
 def _bowels() -> list[Layer]:
     bowel, colon = small_bowel_way(), tube(COLON, COLON_RADII, step_mm=11)
     duodenum = tube([(-22, -46, 134), (-44, -26, 128), (-50, -4, 108), (-44, 2, 84), (-10, -8, 74),
@@ -153,11 +160,29 @@ def _bowels() -> list[Layer]:
     omentum = branches(Tree(np.array([0, -70, 100]), np.array([0.4, 0, -1]), 24, 1.8), 6,
                        inside_ellipsoid(np.array([0, -72, 40]), np.array([80, 7, 80])), 6)  # fmt: skip
     return [
-        layer("hepatic vein", -1, mesentery, omentum),
-        layer("small bowel", NUMBERS["small bowel"], tube(bowel, radii, step_mm=9), bump_mm=1.8, bump_wave_mm=17),
+        layer("hepatic vein", -1, mesentery, omentum, *_to_the_left()),
+        layer(
+            "small bowel",
+            NUMBERS["small bowel"],
+            tube(bowel, radii, step_mm=9),
+            tube(JEJUNUM, 13.5, step_mm=9),
+            tube(ILEUM, 11.5, step_mm=9),
+            bump_mm=1.8,
+            bump_wave_mm=17,
+        ),
         layer("duodenum", NUMBERS["small bowel"], duodenum, bump_mm=1.2, bump_wave_mm=14),
         layer("colon", NUMBERS["colon"], colon, bump_mm=2.6, bump_wave_mm=24),
         layer("rectum", NUMBERS["rectum"], tube(RECTUM, (15, 18, 18, 12, 9)), bump_mm=1.5, bump_wave_mm=25),
+    ]
+
+
+def _to_the_left() -> list[np.ndarray]:
+    """Vessels of the jejunum and of the sigmoid colon, in their fat."""
+    upper = Tree(np.array([10, -18, 92]), np.array([1, -0.3, 0.2]), 22, 3.6)
+    lower = Tree(np.array([10, 0, 44]), np.array([0.5, 0.1, -1]), 30, 2.8)
+    return [
+        branches(upper, 7, inside_ellipsoid(np.array([52, -26, 92]), np.array([42, 32, 36])), 8),
+        branches(lower, 7, inside_ellipsoid(np.array([16, 14, -36]), np.array([58, 34, 66])), 9),
     ]
 
 

@@ -25,7 +25,8 @@ CARINA = np.array([-2.0, 22.0, 378.0])
 AORTA = [(-6, -18, 336), (-22, -32, 362), (-18, -26, 396), (2, -2, 414), (20, 26, 402), (26, 40, 372),
          (24, 42, 310), (17, 30, 250), (10, 18, 205), (7, 8, 160), (7, 0, 110), (7, -1, 70), (6, 2, 38)]  # fmt: skip
 AORTA_RADII = (15, 15.5, 14.5, 13, 12.5, 12, 11.8, 11.2, 10.8, 10, 9.2, 8.8, 8.4)
-LEFT_VENTRICLE = ((40, -36, 288), (36, 33, 52), (-32, 38, 0))
+LEFT_VENTRICLE = ((40, -32, 288), (36, 35, 52), (-32, 38, 0))
+BASE = ((12, -30, 304), (28, 26, 32), (0, 0, 0))
 RIGHT_VENTRICLE = ((6, -58, 288), (42, 27, 42), (-14, 22, 0))
 RIGHT_ATRIUM = ((-34, -34, 296), (25, 30, 38), (0, 0, 0))
 LEFT_ATRIUM = ((4, 4, 318), (36, 21, 27), (0, 0, 0))
@@ -85,7 +86,7 @@ def _trees() -> list[Layer]:
 def _mediastinum() -> list[np.ndarray]:
     upper = tube([(0, 20, 470), (0, 14, 430), (0, 8, 400), (2, 0, 360)], (20, 25, 31, 35), flat=(0, 1, 0), flatter=0.75)
     front = tube([(0, -52, 400), (2, -62, 350), (12, -62, 300), (10, -60, 262)], (13, 15, 30, 34))
-    back = tube([(12, 30, 400), (14, 32, 330), (12, 26, 260), (10, 24, 220)], (24, 24, 23, 22))
+    back = tube([(12, 30, 400), (14, 32, 330), (12, 26, 260), (10, 24, 220)], (21, 20, 19, 19))
     heart = ellipsoid((8, -34, 296), (66, 48, 56), (-12, 14, 0))
     hila = [tube([(0, 8, 352), (side * 42, 10, 350)], (20, 13)) for side in (-1, 1)]
     return [upper, front, back, heart, *hila]
@@ -103,7 +104,7 @@ def _behind_the_breastbone() -> list[Layer]:
 def heart() -> list[Layer]:
     """Muscle with its blood, and the great vessels at its base."""
     number = NUMBERS["heart"]
-    parts = [ellipsoid(*one) for one in (LEFT_VENTRICLE, RIGHT_VENTRICLE, RIGHT_ATRIUM, LEFT_ATRIUM)]
+    parts = [ellipsoid(*one) for one in (LEFT_VENTRICLE, RIGHT_VENTRICLE, RIGHT_ATRIUM, LEFT_ATRIUM, BASE)]
     trunk = tube([(6, -56, 318), (14, -44, 344), (12, -22, 362)], (14, 13.5, 13))
     arteries = [
         tube([(12, -22, 362), (-14, -4, 356), (-38, 2, 350)], (12, 10.5, 8)),

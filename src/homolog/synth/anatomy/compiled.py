@@ -14,10 +14,10 @@ from homolog.synth.anatomy import body
 from homolog.synth.anatomy.shapes import STACK_MM, Layer
 from homolog.synth.anatomy.structures import TISSUES
 
-CELL_MM = 12.0
+CELL_MM = 10.0
 # Noise of variance one stays within four.
 NOISE_REACH = 4.0
-# The widest edge that is drawn, halved: see MOST_WIDTH_MM in patients.
+# The widest edge that is drawn, halved: see MOST_WIDTH_MM in acquisition.
 REACH_MM = 4.0
 # A cell is looked at in the middles of its eight parts, from which its farthest point is a quarter of its diagonal
 # away; distances to ellipsoids and stacks are of first order, so a third is added.

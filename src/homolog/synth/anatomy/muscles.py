@@ -70,9 +70,9 @@ def _chest(side: int) -> list[Layer]:
 
 def _back(side: int) -> list[Layer]:
     heights = np.array([-95.0, -60, -20, 20, 70, 120, 171, 231, 309, 380, 440, 500, 580])
-    out = np.interp(heights, (-95, -20, 70, 171, 309, 440, 580), (18, 30, 36, 33, 25, 21, 19))
-    back = np.interp(heights, (-95, -60, -20, 70, 171, 309, 440, 580), (64, 56, 50, 47, 41, 34, 36, 35))
-    radius = np.interp(heights, (-95, -20, 35, 100, 171, 309, 440, 580), (7, 19, 24, 23, 18, 13, 14, 15))
+    out = np.interp(heights, (-95, -20, 70, 171, 309, 440, 580), (18, 31, 37, 35, 27, 21, 19))
+    back = np.interp(heights, (-95, -60, -20, 70, 171, 309, 440, 580), (20, 40, 50, 50, 43, 34, 36, 35))
+    radius = np.interp(heights, (-95, -20, 35, 100, 171, 309, 440, 580), (6, 20, 27, 27, 21, 13, 14, 15))
     y = np.where(heights > -36, spine_y(np.maximum(heights, -36)), 52 + 0.6 * (-36 - heights)) + back
     way = np.c_[out * side, y, heights]
     return _muscle(_name("back muscle", side), tube(way, radius, step_mm=16), 1.8, "back muscle")

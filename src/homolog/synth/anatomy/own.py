@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from homolog.kernels import implicit
+from homolog.kernels.arrays import elementwise
 from homolog.synth.anatomy.shapes import ellipsoid, tube
+from homolog.synth.anatomy.skeleton import HIP_JOINT, VERTEBRA_Z, spine_y, vertebra_size
 
 NO_STACKS = np.zeros((2, 5))
 METAL_HU, METAL_MR = 3000.0, 5.0
@@ -52,12 +55,22 @@ class Streaks:
     phases: np.ndarray
     fade_mm: float = 55.0
 
-    def at(self, points: np.ndarray) -> np.ndarray:
-        away = points - self.centre_mm
-        angle, radius = np.arctan2(away[:, 1], away[:, 0]), np.hypot(away[:, 0], away[:, 1])
-        rays = sum(np.cos((3 + 4 * n) * angle + phase) for n, phase in enumerate(self.phases)) / len(self.phases) ** 0.5
-        level = np.clip((self.half_mm - np.abs(away[:, 2])) / 6 + 0.5, 0, 1)
-        return self.strength_hu * rays * level * np.exp(-radius / self.fade_mm) * np.clip(radius / 10, 0, 1)
+    def level(self, points: np.ndarray) -> np.ndarray:
+        """(N,) bool: whether points are level with the metal; elsewhere there are no streaks."""
+        return np.abs(points[:, 2] - self.centre_mm[2]) < self.half_mm + 3
+
+    def at(self, points: Any) -> Any:
+        """HU at points (..., 3), an array or a tensor."""
+        xp = elementwise(points)
+        x, y, z = (points[..., axis] - float(self.centre_mm[axis]) for axis in range(3))
+        angle, radius = xp.arctan2(y, x), xp.hypot(x, y)
+        # they turn along the body, each at its own rate: no two slices have the same
+        rays = sum(
+            xp.cos((3 + 4 * n) * angle + (0.3 + 0.15 * n) * z + float(phase)) for n, phase in enumerate(self.phases)
+        )
+        level = xp.clip((self.half_mm - xp.abs(z)) / 6 + 0.5, 0, 1)
+        strength = self.strength_hu / len(self.phases) ** 0.5
+        return strength * rays * level * xp.exp(-radius / self.fade_mm) * xp.clip(radius / 10, 0, 1)
 
 
 def tumours(centres: np.ndarray, brightness: Sequence[float], rng: np.random.Generator) -> list[Extra]:
@@ -71,6 +84,22 @@ def tumours(centres: np.ndarray, brightness: Sequence[float], rng: np.random.Gen
         ]
         found.append(Extra(np.concatenate(lumps), 60 + extra + 8 * rng.normal(), 120.0))
     return found
+
+
+def hip_places(side: int) -> np.ndarray:
+    """(2, 3) canonical: the middle of a hip joint, and a place within the thigh bone's shaft."""
+    return np.array([HIP_JOINT, (116, 6, -235)]) * np.array([side, 1, 1])
+
+
+def screw_places() -> tuple[np.ndarray, np.ndarray]:
+    """Canonical starts and ends (6, 3) of screws in L3 to L5, right and left in turn."""
+    starts, ends = [], []
+    for n in (15, 16, 17):
+        z, (half, deep, _) = VERTEBRA_Z[n], vertebra_size(n)
+        for side in (-1, 1):
+            starts.append((side * (0.62 * half + 4), spine_y(z) + deep + 26, z + 4))
+            ends.append((side * 0.45 * half, spine_y(z) - 0.4 * deep, z + 4))
+    return np.array(starts, float), np.array(ends, float)
 
 
 def hip(head: np.ndarray, shaft: np.ndarray, side: int, rng: np.random.Generator) -> tuple[Extra, Streaks]:
@@ -90,10 +119,12 @@ def screws(starts: np.ndarray, ends: np.ndarray, rng: np.random.Generator) -> tu
     return metal, Streaks(middle, float(half), 150, rng.uniform(0, 6.28, 7))
 
 
-def table_hu(points: np.ndarray, top_mm: float, middle_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """(N,), (N,): how much of a place is table, and its HU: a bent shell of carbon around foam."""
-    across = points[:, 0] - middle_mm
-    deep = points[:, 1] - (top_mm - across**2 / 900.0)
-    cover = np.clip(deep + 0.5, 0, 1) * np.clip(24.5 - deep, 0, 1) * np.clip((225 - np.abs(across)) + 0.5, 0, 1)
-    shell = np.clip(2.5 - np.minimum(deep, 24 - deep), 0, 1)
+def table_hu(points: Any, top_mm: float, middle_mm: float) -> tuple[Any, Any]:
+    """(...), (...): how much of a place (..., 3) is table, and its HU: a bent shell of carbon around foam."""
+    xp = elementwise(points)
+    across = points[..., 0] - middle_mm
+    deep = points[..., 1] - (top_mm - across**2 / 900.0)
+    within = xp.clip(deep + 0.5, 0, 1) * xp.clip(24.5 - deep, 0, 1)
+    cover = within * xp.clip(225.5 - xp.abs(across), 0, 1)
+    shell = xp.maximum(xp.clip(2.5 - deep, 0, 1), xp.clip(deep - 21.5, 0, 1))
     return cover, -940 + shell * 780

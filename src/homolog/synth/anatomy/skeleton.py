@@ -8,7 +8,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from homolog.synth.anatomy.envelope import CAVITY, on_wall
-from homolog.synth.anatomy.shapes import Layer, box, column, ellipsoid, layer, mirrored, tube
+from homolog.synth.anatomy.shapes import Layer, box, column, curve, ellipsoid, layer, mirrored, tube
 from homolog.synth.anatomy.structures import FIRST_LEFT_RIB, FIRST_RIGHT_RIB, FIRST_VERTEBRA, NUMBERS, VERTEBRAE
 
 # middles of the vertebral bodies, C7 to L5
@@ -53,7 +53,7 @@ def spinous_tip(n: int) -> np.ndarray:
     """(3,) the middle of the end of a spinous process."""
     z = VERTEBRA_Z[n]
     thoracic = 1 <= n <= 12
-    reach, drop = (44.0, 24 * np.sin(np.pi * (n + 1) / 14) if thoracic else 9)
+    reach, drop = (44.0 if n < 13 else 51.0, 24 * np.sin(np.pi * (n + 1) / 14) if thoracic else 9)
     return np.array([0, spine_y(z) + vertebra_size(n)[1] + reach - 6 * thoracic, z - 4 - drop])
 
 
@@ -161,11 +161,12 @@ STERNUM = [(0, _sternum_y(z), z) for z in (414, 392, 380, 340, 300, 268, 248)]
 
 def _middle() -> list[Layer]:
     sternum = [
-        tube([np.add(point, (dx * wide, 0, 0)) for point, wide in zip(STERNUM, (26, 24, 15, 16, 19, 12, 3))], 5.6)
+        tube([np.add(point, (dx * wide, 0, 0)) for point, wide in zip(STERNUM, (26, 24, 15, 16, 19, 12, 3))], 4.9)
         for dx in (-0.7, 0, 0.7)
     ]
     sacrum = [
-        box((0, 60, -38), (54, 16, 15), 9, (32, 0, 0)), box((0, 75, -63), (42, 13, 15), 8, (30, 0, 0)),
+        box((0, 60, -38), (25, 15, 15), 10, (32, 0, 0)), box((0, 76, -64), (40, 11, 15), 8, (30, 0, 0)),
+        *(tube(mirrored([(14, 66, -44), (34, 72, -50), (52, 80, -58)], side), (13, 13, 9)) for side in (-1, 1)),
         box((0, 88, -88), (31, 10, 15), 7, (18, 0, 0)), box((0, 92, -114), (21, 8, 16), 6, (-4, 0, 0)),
         tube([(0, 92, -124), (0, 82, -146), (0, 70, -156)], (8, 6, 4)),
         tube([(0, 88, -34), (0, 104, -66), (0, 108, -96)], (6, 6, 5)),
@@ -220,6 +221,7 @@ def _shoulder(side: int) -> list[Layer]:
 
 HIP_JOINT = np.array([88.0, -2.0, -112.0])
 ASIS: Any = np.array([122.0, -56.0, -32.0])
+WING_RAYS = 24
 SYMPHYSIS = np.array([0.0, -62.0, -130.0])
 
 
@@ -235,14 +237,14 @@ def _pelvis(side: int) -> list[Layer]:
         (64, 68, -60),
         (56, 88, -58),
     ]
-    wing = [tube(mirrored([a, b], side), (5.5, 4.6), smooth=False) for a, b in zip(root, crest)]
-    between = [
-        tube(mirrored([np.add(a, b) / 2, np.add(c, d) / 2], side), (5, 4.4), smooth=False)
-        for a, b, c, d in zip(root, root[1:], crest, crest[1:])
+    # a fan so dense that no slice shows its rays one by one
+    wing = [
+        tube(mirrored([a, b], side), (4.8, 4.0), smooth=False)
+        for a, b in zip(curve(root, WING_RAYS), curve(crest, WING_RAYS))
     ]
-    rim = tube(mirrored(crest, side), (7, 7, 7.5, 7, 7, 8, 7))
-    base = tube(mirrored(root, side), (10, 10, 10, 9, 8, 8, 8))
-    socket = ellipsoid(mirrored([HIP_JOINT], side)[0] + (-side * 5, 2, 3), (32, 34, 35))
+    rim = tube(mirrored(crest, side), (6.5, 5.5, 6, 5.5, 5.5, 6.5, 6))
+    base = tube(mirrored(root, side), (9, 9, 9, 8, 7, 7, 7))
+    socket = ellipsoid(mirrored([HIP_JOINT], side)[0] + (-side * 3, 2, 3), (30, 32, 33))
     pubis = [
         tube(mirrored([(78, -28, -104), (40, -56, -112), (12, -60, -124)], side), (11, 8, 9)),
         tube(mirrored([(10, -58, -132), (28, -34, -160), (52, 14, -170)], side), (8, 6, 9)),
@@ -251,10 +253,10 @@ def _pelvis(side: int) -> list[Layer]:
     joint = ellipsoid(mirrored([HIP_JOINT + (9, 0, -8)], side)[0], (33, 29, 29))
     return [
         layer(
-            "pelvis", NUMBERS[f"{name} hip"], *wing, *between, rim, base, socket, *pubis,
-            blend_mm=9, bump_mm=0.7, bump_wave_mm=22,
+            "pelvis", NUMBERS[f"{name} hip"], *wing, rim, base, socket, *pubis,
+            blend_mm=8, bump_mm=0.7, bump_wave_mm=22,
         ),
-        layer("muscle", NUMBERS["other muscle"], joint),
+        layer("muscle", NUMBERS["other muscle"], joint, ellipsoid(mirrored([HIP_JOINT], side)[0], (26, 26, 26))),
         *_femur(side, name),
         layer("cartilage", -1, box(SYMPHYSIS, (3.5, 9, 18), 2)),
     ]  # fmt: skip
@@ -264,7 +266,7 @@ def _femur(side: int, name: str) -> list[Layer]:
     number = NUMBERS[f"{name} femur"]
     head = mirrored([HIP_JOINT], side)[0]
     upper = [
-        ellipsoid(head, (24, 24, 24)),
+        ellipsoid(head, (23.5, 23.5, 23.5)),
         tube(mirrored([HIP_JOINT, (112, 2, -126), (128, 8, -140)], side), (17, 15, 19)),
         ellipsoid(mirrored([(132, 12, -134)], side)[0], (15, 20, 24)),
         tube(mirrored([(128, 8, -140), (120, 10, -180), (116, 6, -230)], side), (20, 17, 14.5)),

@@ -61,9 +61,9 @@ def _muscle(marbling: float, fascia_mm: float = 0.0, stretch: float = 0.35) -> T
     )
 
 
-def _bone(core: float, cortex: float, cortex_mm: float, trabeculae: float = 26.0, mr: float = 300.0) -> Tissue:
+def _bone(core: float, cortex: float, cortex_mm: float, trabeculae: float = 17.0, mr: float = 300.0) -> Tissue:
     return Tissue(
-        (core, core, core + 5, mr), trabeculae, 4.5, 14, 7, (cortex, cortex, cortex, 25), cortex_mm, spread=0.15
+        (core, core, core + 5, mr), trabeculae, 5.5, 12, 8, (cortex, cortex, cortex, 25), cortex_mm, spread=0.15
     )
 
 
@@ -82,7 +82,7 @@ def _gut(content: float, bias: float, spread: float, own: float, own_mm: float, 
 TISSUES: dict[str, Tissue] = {
     "skin": Tissue((5, 8, 10, 150), 10, 6, 8, 5, may_fill=False),
     "subcutaneous fat": _fat(7, 11),
-    "visceral fat": _fat(9, 10, 8),
+    "visceral fat": _fat(12, 8, 8),
     "mediastinal fat": _fat(9, 8, 8),
     "fascia fat": Tissue(FAT, 14, 7, may_fill=False),
     "trunk muscle": _muscle(1.55, 7.5),
@@ -97,7 +97,7 @@ TISSUES: dict[str, Tissue] = {
     "gallbladder": Tissue((9, 9, 9, 90), 1, 9, 3, 12, (30, 40, 50, 180), 1.2, spread=0.3),
     "bile duct": Tissue((12, 14, 16, 100), 0, may_fill=False),
     "oesophagus": _gut(30, 1.3, 0.5, 6, 7, 3.0),
-    "stomach": _gut(22, 0.75, 0.4, 12, 16, 4.0),
+    "stomach": _gut(22, 0.6, 0.4, 12, 16, 4.0),
     "duodenum": _gut(18, 1.0, 0.5, 8, 10, 2.6),
     "small bowel": _gut(22, 1.15, 0.5, 9, 10, 2.4),
     "colon": _gut(5, 0.5, 0.75, 75, 7.5, 2.4),
@@ -127,9 +127,9 @@ TISSUES: dict[str, Tissue] = {
     "vertebra": _bone(165, 480, 1.7),
     "rib": _bone(150, 680, 1.6),
     "flat bone": _bone(190, 760, 1.9),
-    "pelvis": _bone(165, 820, 2.2),
+    "pelvis": _bone(115, 800, 2.2),
     "sacrum": _bone(130, 520, 1.7),
-    "long bone": _bone(230, 1050, 2.6),
+    "long bone": _bone(190, 1000, 2.6),
     "shaft": _bone(-30, 1450, 6.5, 25, 400),
 }
 

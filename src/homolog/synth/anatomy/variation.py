@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import spline_filter1d
@@ -16,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from homolog.kernels import bspline
 from homolog.space.grid import Grid
 from homolog.space.transforms import Affine, BSpline, Transform, chain
+from homolog.synth.anatomy import volumes
 from homolog.synth.anatomy.body import BOUNDS_MM
 from homolog.synth.anatomy.envelope import CAVITY, SKIN, outline
 
@@ -27,8 +30,12 @@ PER_CONTROL = 5
 NODE_TOLERANCE_MM = 1e-3
 # no volume is shrunk to less than this share, nor swollen to more than its inverse, by one step
 LEAST_DETERMINANT = 0.25
+# the general steps' coefficients in control spacings, and how much of them may change volumes
+GENERAL, SWELLING = 0.27, 0.2
+# a body whose organs come out too large or too small is drawn again, so often
+TRIES = 8
 # centres, reach, standard deviations of shift (mm) and of growth: neighbours move on their own
-ORGANS: dict[str, tuple[tuple[float, float, float], float, float, float]] = {
+ORGANS: dict[str, tuple[tuple[float, float, float], Any, float, float]] = {
     "liver": ((-62, -4, 164), 125, 10, 0.07), "left lobe": ((6, -46, 186), 62, 8, 0.12),
     "spleen": ((92, 44, 186), 76, 10, 0.14), "right kidney": ((-60, 44, 102), 78, 11, 0.06),
     "left kidney": ((61, 45, 118), 78, 11, 0.06), "stomach": ((58, -26, 168), 88, 12, 0.14),
@@ -39,6 +46,7 @@ ORGANS: dict[str, tuple[tuple[float, float, float], float, float, float]] = {
     "bladder": ((0, -28, -100), 84, 7, 0.16),
     "rectum": ((0, 58, -110), 70, 7, 0.12), "transverse colon": ((0, -66, 82), 80, 12, 0.08),
     "right colon": ((-92, 0, 30), 70, 10, 0.08), "left colon": ((96, 28, 60), 70, 9, 0.06),
+    "right lung": ((-72, 8, 300), (100, 130, 170), 0, 0.0), "left lung": ((72, 8, 300), (100, 130, 170), 0, 0.0),
     "bowel": ((0, -40, 0), 100, 12, 0.08), "oesophagus": ((8, 26, 270), 60, 5, 0.06),
 }  # fmt: skip
 
@@ -69,16 +77,24 @@ class Variation:
 
 def draw(rng: np.random.Generator, strength: float, placement_mm: float) -> Variation:
     """A patient; `strength` 0 leaves the canonical body where it is."""
+    drawn = _drawn(rng, strength, placement_mm)
+    for _ in range(TRIES):
+        if volumes.are_adult(_volumes_ml(drawn)):
+            break
+        drawn = _drawn(rng, strength, placement_mm)
+    return drawn
+
+
+def _drawn(rng: np.random.Generator, strength: float, placement_mm: float) -> Variation:
     affine = _drawn_affine(rng, strength, placement_mm)
     habitus = _lattice(HABITUS_MM, (0, 0, 0))
     general = [_lattice(GENERAL_MM, shift) for shift in ((0, 0, 0), (27, 27, 27))]
-    organs = _lattice(ORGAN_MM, (0, 0, 0), ((-150, -110, -170), (150, 110, 460)))
     wanted = [
         (habitus, _habitus(habitus.points(), rng)),
         *((lattice, _general(lattice, rng)) for lattice in general),
-        (organs, _organs(organs.points(), rng)),
     ]
-    return Variation(affine, tuple(_unfolded(grid, strength * vectors) for grid, vectors in wanted))
+    steps = tuple(_unfolded(lattice, strength * vectors) for lattice, vectors in wanted)
+    return Variation(affine, (*steps, _organs(Variation(affine, steps), rng, strength)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -108,7 +124,8 @@ def _habitus(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     dome = np.exp(-(((points[:, 0]) / 105) ** 2) - ((points[:, 1] + 10) / 85) ** 2)
     vectors[:, 2] += 17 * np.clip(rng.normal(), -2, 2) * dome * _bump(z, 215, 150)
     slow = _lattice(115.0, (0, 0, 0))
-    return vectors + bspline.evaluate(24 * rng.normal(size=(*slow.shape, 3)), slow.voxel(points))
+    drawn = 18 * _less_swelling(rng.normal(size=(*slow.shape, 3)), SWELLING)
+    return vectors + bspline.evaluate(drawn, slow.voxel(points))
 
 
 def _girth(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -129,19 +146,76 @@ def _general(lattice: Grid, rng: np.random.Generator) -> np.ndarray:
     shapes = outline(CAVITY, points[:, 2])
     middle_y, half_y = (shapes[:, 1] + shapes[:, 2]) / 2, (shapes[:, 2] - shapes[:, 1]) / 2
     radius = np.hypot(points[:, 0] / shapes[:, 3], (points[:, 1] - middle_y) / half_y)
-    weight = 0.45 + 0.55 * np.clip((1.45 - radius) / 0.6, 0, 1) * _bump(points[:, 2], 160, 420)
-    return 0.27 * GENERAL_MM * weight[:, None] * np.clip(rng.normal(size=(len(points), 3)), -2, 2)
+    weight = 0.3 + 0.7 * np.clip((1.32 - radius) / 0.55, 0, 1) * _bump(points[:, 2], 160, 420)
+    drawn = np.clip(rng.normal(size=(*lattice.shape, 3)), -2, 2)
+    return GENERAL * GENERAL_MM * weight[:, None] * _less_swelling(drawn, SWELLING).reshape(-1, 3)
 
 
-def _organs(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each organ a place and a size of its own, fading to its neighbours."""
+def _less_swelling(coefficients: np.ndarray, share: float) -> np.ndarray:
+    """As much motion, of which less changes volumes: what the field's waves do along themselves is made smaller.
+
+    Helmholtz' decomposition of a spline's coefficients (I, J, K, 3), which are taken as periodic.
+    """
+    waves = np.stack(np.meshgrid(*(np.fft.fftfreq(n) for n in coefficients.shape[:3]), indexing="ij"), axis=-1)
+    along = waves / np.maximum(np.linalg.norm(waves, axis=-1, keepdims=True), 1e-9)
+    spectrum = np.fft.fftn(coefficients, axes=(0, 1, 2))
+    spectrum -= (1 - share) * along * (along * spectrum).sum(axis=-1, keepdims=True)
+    # one of three directions is made smaller
+    return np.fft.ifftn(spectrum, axes=(0, 1, 2)).real * (3 / (2 + share**2)) ** 0.5
+
+
+def _organs(before: Variation, rng: np.random.Generator, strength: float) -> BSpline:
+    """Each organ a place of its own, fading to its neighbours, and the volume that is drawn for it."""
+    lattice = _organ_lattice()
+    points = lattice.points()
     vectors = np.zeros_like(points)
-    for centre, reach_mm, shift_mm, growth in ORGANS.values():
-        away = points - np.array(centre)
-        near = np.clip(1 - (away**2).sum(axis=1) / reach_mm**2, 0, None)[:, None] ** 2
+    for name, (_, _, shift_mm, growth) in ORGANS.items():
+        near, away = _near(name, points)
         shift, grown = shift_mm * np.clip(rng.normal(size=3), -2, 2), growth * np.clip(rng.normal(), -2, 2)
-        vectors += near * (shift + grown * away)
-    return vectors
+        vectors += strength * near * (shift + (0 if name in volumes.ADULTS else grown) * away)
+    wanted_ml = volumes.drawn_ml(rng, strength)
+
+    def step(growths: np.ndarray) -> BSpline:
+        return _unfolded(lattice, vectors + np.tensordot(growths, _swellings(), 1).reshape(-1, 3))
+
+    def volumes_ml(growths: np.ndarray) -> np.ndarray:
+        return _volumes_ml(Variation(before.affine, (*before.steps, step(growths))))
+
+    return step(volumes.solved_growths(volumes_ml, wanted_ml, _effect()))
+
+
+def _volumes_ml(variation: Variation) -> np.ndarray:
+    """(V,) ml of the organs whose volumes are drawn, in the patient."""
+    points = np.concatenate(volumes.organ_places())
+    swollen = np.ones(len(points))
+    for step in reversed(variation.steps):
+        points = solved_back(step, points, 0.01)
+        swollen = swollen / np.linalg.det(step.jacobian(points))
+    return volumes.canonical_ml() * volumes.organ_means(swollen) * np.linalg.det(variation.affine)
+
+
+def _organ_lattice() -> Grid:
+    return _lattice(ORGAN_MM, (0, 0, 0), ((-150, -110, -170), (150, 110, 460)))
+
+
+@cache
+def _swellings() -> np.ndarray:
+    """(V, I, J, K, 3) mm: what a growth of one does to the controls, for each organ whose volume is drawn."""
+    lattice = _organ_lattice()
+    fields = [np.multiply(*_near(name, lattice.points())) for name in volumes.ADULTS]
+    return np.array(fields).reshape(len(fields), *lattice.shape, 3)
+
+
+@cache
+def _effect() -> np.ndarray:
+    return volumes.effect(_swellings(), _organ_lattice())
+
+
+def _near(name: str, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 1) how much of an organ's own motion a place takes part in, and (N, 3) mm from the organ's middle."""
+    centre, reach_mm, _, _ = ORGANS[name]
+    away = points - np.array(centre)
+    return np.clip(1 - ((away / reach_mm) ** 2).sum(axis=1), 0, None)[:, None] ** 2, away
 
 
 def _bump(z_mm: np.ndarray, middle_mm: float, half_mm: float) -> np.ndarray:
@@ -158,11 +232,21 @@ def _unfolded(lattice: Grid, vectors: np.ndarray) -> BSpline:
     """The step, made smaller until no place is squeezed too far; edges are still, so that it is at rest beyond."""
     coefficients = vectors.reshape(*lattice.shape, 3)
     cells = lattice.with_spacing(lattice.spacing_mm / 2).points()
-    slopes = BSpline(coefficients, lattice).jacobian(cells) - np.eye(3)
+    slopes = BSpline(coefficients, lattice).jacobian(cells)
+    slopes[:, [0, 1, 2], [0, 1, 2]] -= 1
+    swelling, areas, twist = _invariants(slopes)
     share = 1.0
-    while np.linalg.det(np.eye(3) + share * slopes).min() < LEAST_DETERMINANT:
+    while (1 + share * (swelling + share * (areas + share * twist))).min() < LEAST_DETERMINANT:
         share *= 0.93
     return BSpline(share * coefficients, lattice)
+
+
+def _invariants(m: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of (N, 3, 3) matrices, each (N,), those with which det(1 + s m) = 1 + s a + s^2 b + s^3 c."""
+    (p, q, r), (s, t, u), (v, w, x) = np.moveaxis(m, 0, -1)
+    minors = t * x - u * w, p * x - r * v, p * t - q * s
+    twist = p * minors[0] - q * (s * x - u * v) + r * (s * w - t * v)
+    return p + t + x, minors[0] + minors[1] + minors[2], twist
 
 
 # ---------------------------------------------------------------------------------------------------------------------
