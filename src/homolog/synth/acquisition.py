@@ -67,9 +67,7 @@ def coil_field(rng: np.random.Generator, place: Any) -> Any:
     return xp.exp(0.12 * sum(xp.cos(a * x + b * y + c * z + phase) for a, b, c, phase in waves))
 
 
-def noisy(
-    values: Any, grid: Grid, header_mm: np.ndarray, seed: int, *, level_hu: float, sharpness: float, mr: bool
-) -> Any:
+def noisy(values: Any, grid: Grid, seed: int, *, level_hu: float, sharpness: float, mr: bool) -> Any:
     """With the noise of an acquisition, which belongs to its grid; on MR it is that of a magnitude.
 
     values    (I, J, K) float32, an array or a tensor
@@ -82,7 +80,7 @@ def noisy(
     blur_vox = np.minimum((1.1 - 0.5 * sharpness) / np.maximum(grid.spacing_mm, 0.5), 1.5)
     xp = elementwise(values)
     like_values = {} if xp is np else {"device": values.device}
-    noise = unit_noise(grid, header_mm, seed, blur_vox, **like_values)
+    noise = unit_noise(grid, seed, blur_vox, **like_values)
     level = level_hu * float(np.clip(2.0 / voxel_mm, 0.5, 1.6)) * (1 + 0.35 * sharpness)
     if mr:
         return xp.hypot(values + 0.8 * level * noise, 0.8 * level * xp.flip(noise, (0,)))

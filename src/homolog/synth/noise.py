@@ -22,15 +22,12 @@ if TYPE_CHECKING:
 TRUNCATE = 4.0
 
 
-def unit_noise(
-    grid: Grid, header_mm: np.ndarray, seed: int, blur_vox: np.ndarray, device: torch.device | None = None
-) -> Any:
+def unit_noise(grid: Grid, seed: int, blur_vox: np.ndarray, device: torch.device | None = None) -> Any:
     """(I, J, K) float32 of standard deviation one: an array, or a tensor made on its device.
 
-    header_mm  (3,) where a header puts the patient: it takes its noise along
     blur_vox   (3,) standard deviation of the blur along i, j, k; it wraps round
     """
-    key, spread = _key(grid, header_mm, seed), _spread(grid, blur_vox)
+    key, spread = _key(grid, seed), _spread(grid, blur_vox)
     if device is None:
         white = noise.normal(key, grid.size).reshape(grid.shape)
         return gaussian_filter(white, blur_vox, mode="wrap", truncate=TRUNCATE) / spread
@@ -48,11 +45,9 @@ def _blurred(data: torch.Tensor, blur_vox: np.ndarray) -> torch.Tensor:
     return data
 
 
-def _key(grid: Grid, header_mm: np.ndarray, seed: int) -> int:
-    lattice = grid.world_from_voxel.copy()
-    lattice[:3, 3] -= header_mm
+def _key(grid: Grid, seed: int) -> int:
     # zero added, as -0 has other bytes than 0
-    place = zlib.crc32((np.round(lattice, 3) + 0.0).tobytes() + np.array(grid.shape, np.int64).tobytes())
+    place = zlib.crc32((np.round(grid.world_from_voxel, 3) + 0.0).tobytes() + np.array(grid.shape, np.int64).tobytes())
     return int(np.random.SeedSequence([seed, place]).generate_state(1, np.uint64)[0])
 
 

@@ -42,7 +42,7 @@ class _Scene:
     """One patient on one grid, on a device.
 
     vectors   (A, B, C, 3) float32 mm, canonical_from_patient at nodes
-    matrices  (S, 27) float64, one row for each sample across a slice, see `displacement.placed`
+    matrices  (S, 24) float64, one row for each sample across a slice, see `displacement.placed`
     looks     (L, 12) float32
     grain_mm  (3,) float32, from where the patient's own noise is taken
     extras    (P, 18) float32 each, the shapes of tumours and metal
@@ -72,8 +72,8 @@ def _scene(patient: Patient, grid: Grid, device: torch.device, values: bool) -> 
         patient,
         grid,
         implicit.on_device(compiled.tables(), device),
-        sampled_on(patient.canonical_from_patient, nodes, device),
-        moved(np.stack([_matrices(patient, grid, nodes, shift) for shift in shifts_mm]), torch.float64),
+        sampled_on(patient._canonical_from_place, nodes, device),
+        moved(np.stack([_matrices(grid, nodes, shift) for shift in shifts_mm]), torch.float64),
         moved(patient._looks),
         moved(patient._grain_mm),
         [moved(extra.shapes) for extra in patient._extras[0]] if values else [],
@@ -82,14 +82,12 @@ def _scene(patient: Patient, grid: Grid, device: torch.device, values: bool) -> 
     )
 
 
-def _matrices(patient: Patient, grid: Grid, nodes: Grid, shift_mm: float) -> np.ndarray:
-    """(27,) for voxels that lie so much farther along z."""
+def _matrices(grid: Grid, nodes: Grid, shift_mm: float) -> np.ndarray:
+    """(24,) for voxels that lie so much farther along z."""
     world_from_voxel = grid.world_from_voxel.copy()
     world_from_voxel[2, 3] += shift_mm
-    place_from_voxel = world_from_voxel.copy()
-    place_from_voxel[:3, 3] -= patient._header_mm
     node_from_voxel = nodes.voxel_from_world @ world_from_voxel
-    return np.concatenate((node_from_voxel[:3].ravel(), place_from_voxel[:3].ravel(), patient._header_mm))
+    return np.concatenate((node_from_voxel[:3].ravel(), world_from_voxel[:3].ravel()))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class Patient:
     def landmarks(self) -> Keypoints:
         """The named points, in this patient."""
         known = canonical_landmarks()
-        places = self._variation.carried_back(np.array([place for _, place in known.values()]))
+        places = self._own(np.array([place for _, place in known.values()])) + self._header_mm
         return Keypoints(places, self.name, tuple(known))
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -116,11 +116,12 @@ class Patient:
         """The numbers of STRUCTURES at the voxels' centres; 0 is outside the body."""
         _require_scannable(grid)
         if str(device) != "cpu":
-            return Volume(self._drawn_on(grid, device, values=False)[1], grid, self.name, "labels")
+            return Volume(self._drawn_on(self._lying(grid), device, values=False)[1], grid, self.name, "labels")
+        here = self._lying(grid)
         labels = np.empty(grid.shape, np.uint8)
-        field = self._field(grid)
-        for start, stop in slabs(grid):
-            points = grid.points(start, stop)
+        field = self._field(here)
+        for start, stop in slabs(here):
+            points = here.points(start, stop)
             labels[start:stop] = self._shown(points, field, 1.0, values=False)[1].reshape(labels[start:stop].shape)
         return Volume(labels, grid, self.name, "labels")
 
@@ -130,8 +131,9 @@ class Patient:
         device  "cpu" gives NumPy arrays, "cuda" tensors that are drawn on the GPU and stay there
         """
         _require_scannable(grid)
-        values, labels = self._drawn(grid) if str(device) == "cpu" else self._drawn_on(grid, device)
-        values = self._acquired(values, grid)
+        here = self._lying(grid)
+        values, labels = self._drawn(here) if str(device) == "cpu" else self._drawn_on(here, device)
+        values = self._acquired(values, here)
         return Volume(values, grid, self.name), Volume(labels, grid, self.name, "labels")
 
     def _drawn(self, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -161,12 +163,20 @@ class Patient:
         """A generator of its own for each thing drawn: switching one off leaves the others as they were."""
         return _generator(self.seed, what)
 
+    @property
+    def _anatomy(self) -> variation.Variation:
+        """Of the patient where it lies, before a header puts it elsewhere. All is drawn there."""
+        return _drawn(self.seed, self.config.variability, self.config.placement_mm)
+
+    @cached_property
+    def _canonical_from_place(self) -> Transform:
+        return self._anatomy.canonical_from_patient(self.name)
+
     @cached_property
     def _variation(self) -> variation.Variation:
-        drawn = _drawn(self.seed, self.config.variability, self.config.placement_mm)
-        moved = drawn.affine.copy()
+        moved = self._anatomy.affine.copy()
         moved[:3, 3] += self._header_mm
-        return variation.Variation(moved, drawn.steps)
+        return variation.Variation(moved, self._anatomy.steps)
 
     @cached_property
     def _header_mm(self) -> np.ndarray:
@@ -223,8 +233,8 @@ class Patient:
         return []
 
     def _own(self, canonical: np.ndarray) -> np.ndarray:
-        """(N, 3) canonical points in the patient's place, less what the header adds."""
-        return self._variation.carried_back(canonical.reshape(-1, 3)) - self._header_mm
+        """(N, 3) canonical points where the patient lies."""
+        return self._anatomy.carried_back(canonical.reshape(-1, 3))
 
     @cached_property
     def _table(self) -> tuple[float, float]:
@@ -239,11 +249,10 @@ class Patient:
         """(2, 3) LPS mm: around the skin of a part of the body."""
         low, high = region_mm
         rim = [(x, y, z) for x in (-185, 0, 185) for y in (-115, 10, 125) for z in np.linspace(low, high, 7)]
-        places = self._variation.carried_back(np.array(rim))
-        ends = self._variation.carried_back(np.array([(0, 20, low), (0, 20, high)]))[:, 2]
+        places, ends = self._own(np.array(rim)), self._own(np.array([(0, 20, low), (0, 20, high)], float))[:, 2]
         box = np.stack((places.min(axis=0), places.max(axis=0)))
         box[:, 2] = ends
-        return box + np.array([[-8, -8, 0], [8, 22, 0]])
+        return box + np.array([[-8, -8, 0], [8, 22, 0]]) + self._header_mm
 
     def _sensible_crop(self, crop: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
         box = np.asarray(crop, float)
@@ -259,17 +268,23 @@ class Patient:
             )
         return box
 
+    def _lying(self, grid: Grid) -> Grid:
+        """A grid in the patient's own place, rounded: a voxel is the same wherever a header puts the patient."""
+        matrix = grid.world_from_voxel.copy()
+        matrix[:3, 3] = np.round(matrix[:3, 3] - self._header_mm, 6)
+        return Grid(grid.shape, matrix)
+
     def _field(self, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
         """The map as displacements at nodes: vectors, and node_from_patient (4, 4)."""
         nodes = self._nodes(grid)
-        return sampled_displacement(self.canonical_from_patient, nodes), nodes.voxel_from_world
+        return sampled_displacement(self._canonical_from_place, nodes), nodes.voxel_from_world
 
     def _nodes(self, grid: Grid) -> Grid:
         """Those around a grid of the lattice that stands still in the patient."""
-        bounds = grid.bounds(0.5) - self._header_mm
+        bounds = grid.bounds(0.5)
         low = np.floor(bounds[0] / NODE_MM) - 2
         shape = np.ceil(bounds[1] / NODE_MM) + 3 - low
-        return Grid.regular(shape.astype(int).tolist(), NODE_MM, low * NODE_MM + self._header_mm)
+        return Grid.regular(shape.astype(int).tolist(), NODE_MM, low * NODE_MM)
 
     def _width_mm(self, grid: Grid) -> float:
         return acquisition.edge_width_mm(grid, self.sharpness)
@@ -289,20 +304,19 @@ class Patient:
         self, points: np.ndarray, field: tuple, width_mm: float, *, values: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
         """Without noise: what lies at points of the patient."""
-        place = points - self._header_mm
         vectors, node_from_patient = field
         canonical = displacement.displace(vectors, node_from_patient, points)
         shown, labels = implicit.render(
             compiled.tables(),
             self._looks,
             canonical,
-            place + self._grain_mm,
+            points + self._grain_mm,
             width_mm,
             self._outside,
             values=values,
         )
         if values:
-            shown = self._with_own(shown, place, labels, width_mm)
+            shown = self._with_own(shown, points, labels, width_mm)
         return shown, labels
 
     @property
@@ -333,7 +347,6 @@ class Patient:
         return acquisition.noisy(
             values,
             grid,
-            self._header_mm,
             self.seed,
             level_hu=level_hu,
             sharpness=self.sharpness,

@@ -41,9 +41,7 @@ def _place(vectors, matrices, carried, place, first, nj, nk, fi, fj, fk, count, 
         low, high = va + v * (vb - va), vc + v * (vd - vc)
         at = _row(matrices + 12 + 4 * m, i, j, k)
         tl.store(place + 3 * n + m, at.to(tl.float32), mask=valid)
-        # where the patient lies metres away, field and place are large and cancel: added in float64
-        away = tl.load(matrices + 24 + m)
-        tl.store(carried + 3 * n + m, (at + away + low + u * (high - low)).to(tl.float32), mask=valid)
+        tl.store(carried + 3 * n + m, (at + low + u * (high - low)).to(tl.float32), mask=valid)
 
 
 @triton.jit
@@ -58,7 +56,7 @@ def placed(
     """Where the voxels of planes start <= i < stop are carried, and where they lie: two (n, J, K, 3) float32 mm.
 
     vectors   (A, B, C, 3) float32 mm
-    matrices  (27,) float64: node_from_voxel (3, 4), place_from_voxel (3, 4), and what a place lacks to the world (3,)
+    matrices  (24,) float64: node_from_voxel (3, 4), place_from_voxel (3, 4)
     shape     (I, J, K) of the lattice
     """
     out = (stop - start, shape[1], shape[2], 3)
