@@ -19,8 +19,8 @@ class Tissue:
     """How a tissue looks, in four pictures: CT native, arterial and portal in HU, and MR in its own units.
 
     core, shell  what it is inside, and within `shell_mm` of its surface
-    texture      HU, of a grain that all patients share, of waves `texture_mm` long
-    own          HU, of a grain of the patient's own, of waves `own_mm` long
+    texture      HU, of a grain of waves `texture_mm` long, of which `looks.SHARED` is the same in all patients
+    own          HU, of a grain of the patient's own besides, of waves `own_mm` long
     stretch      below 1 the shared grain is drawn out along the body
     mode, a, b, c  see `kernels/implicit`: gas in guts, fat in muscles, the slope in lungs
     spread       how far the core differs between patients, as a share of it, at least 2 HU
@@ -81,9 +81,9 @@ def _gut(content: float, bias: float, spread: float, own: float, own_mm: float, 
 # Names are looked up by the body's layers.
 TISSUES: dict[str, Tissue] = {
     "skin": Tissue((5, 8, 10, 150), 10, 6, 8, 5, may_fill=False),
-    "subcutaneous fat": _fat(7, 11),
-    "visceral fat": _fat(12, 8, 8),
-    "mediastinal fat": _fat(9, 8, 8),
+    "subcutaneous fat": _fat(7, 11, 10),
+    "visceral fat": _fat(12, 8, 35),
+    "mediastinal fat": _fat(9, 8, 20),
     "fascia fat": Tissue(FAT, 14, 7, may_fill=False),
     "trunk muscle": _muscle(1.55, 7.5),
     "leg muscle": _muscle(1.6),
@@ -97,9 +97,9 @@ TISSUES: dict[str, Tissue] = {
     "gallbladder": Tissue((9, 9, 9, 90), 1, 9, 3, 12, (30, 40, 50, 180), 1.2, spread=0.3),
     "bile duct": Tissue((12, 14, 16, 100), 0, may_fill=False),
     "oesophagus": _gut(30, 1.3, 0.5, 6, 7, 3.0),
-    "stomach": _gut(22, 0.6, 0.4, 12, 16, 4.0),
-    "duodenum": _gut(18, 1.0, 0.5, 8, 10, 2.6),
-    "small bowel": _gut(22, 1.15, 0.5, 9, 10, 2.4),
+    "stomach": _gut(22, 0.6, 0.4, 42, 25, 4.0),
+    "duodenum": _gut(18, 1.0, 0.5, 42, 20, 2.6),
+    "small bowel": _gut(22, 1.15, 0.5, 50, 22, 2.4),
     "colon": _gut(5, 0.5, 0.75, 75, 7.5, 2.4),
     "rectum": _gut(10, 0.75, 0.6, 60, 8, 3.5),
     "pancreas": Tissue((40, 96, 88, 230), 14, 7, 5, 6, spread=0.08, may_fill=False),

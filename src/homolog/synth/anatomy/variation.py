@@ -1,6 +1,6 @@
 """How patients differ: the maps from a patient to the canonical body and back, drawn without folds.
 
-A map is an affine part and four uniform cubic splines. The way from the patient to the canonical body is the direct
+A map is an affine part and six uniform cubic splines. The way from the patient to the canonical body is the direct
 one, since every voxel goes it; the way back is solved at the nodes of finer lattices.
 """
 
@@ -23,7 +23,7 @@ from homolog.synth.anatomy.body import BOUNDS_MM
 from homolog.synth.anatomy.envelope import CAVITY, SKIN, outline
 
 CANONICAL = "canonical"
-# control spacings, mm: of habitus, of the two general steps, of the organs' step
+# control spacings, mm: of habitus, of the general steps, of the organs' step
 HABITUS_MM, GENERAL_MM, ORGAN_MM = 46.0, 54.0, 26.0
 # nodes of an inverse to a control spacing; its error falls with the fourth power
 PER_CONTROL = 5
@@ -31,23 +31,26 @@ NODE_TOLERANCE_MM = 1e-3
 # no volume is shrunk to less than this share, nor swollen to more than its inverse, by one step
 LEAST_DETERMINANT = 0.25
 # the general steps' coefficients in control spacings, and how much of them may change volumes
-GENERAL, SWELLING = 0.27, 0.2
+GENERAL, SWELLING = 0.32, 0.2
+# where the lattices of the general steps begin: several composed steps go further than one may without a fold
+GENERAL_SHIFTS_MM = (0.0, 27.0, 13.0, 40.0)
 # a body whose organs come out too large or too small is drawn again, so often
 TRIES = 8
 # centres, reach, standard deviations of shift (mm) and of growth: neighbours move on their own
 ORGANS: dict[str, tuple[tuple[float, float, float], Any, float, float]] = {
-    "liver": ((-62, -4, 164), 125, 10, 0.07), "left lobe": ((6, -46, 186), 62, 8, 0.12),
-    "spleen": ((92, 44, 186), 76, 10, 0.14), "right kidney": ((-60, 44, 102), 78, 11, 0.06),
-    "left kidney": ((61, 45, 118), 78, 11, 0.06), "stomach": ((58, -26, 168), 88, 12, 0.14),
-    "gallbladder": ((-44, -50, 124), 50, 9, 0.16), "pancreas": ((24, -8, 146), 70, 10, 0.05),
-    "right adrenal": ((-31, 24, 166), 40, 6, 0.05), "left adrenal": ((34, 24, 161), 40, 6, 0.05),
-    "duodenum": ((-42, -8, 104), 60, 8, 0.05), "aorta": ((7, 4, 90), 55, 6, 0.08), "cava": ((-20, 4, 120), 50, 6, 0.12),
-    "heart": ((12, -34, 298), 110, 9, 0.06), "arch": ((0, 0, 400), 80, 7, 0.06),
-    "bladder": ((0, -28, -100), 84, 7, 0.16),
-    "rectum": ((0, 58, -110), 70, 7, 0.12), "transverse colon": ((0, -66, 82), 80, 12, 0.08),
-    "right colon": ((-92, 0, 30), 70, 10, 0.08), "left colon": ((96, 28, 60), 70, 9, 0.06),
+    "liver": ((-62, -4, 164), 125, 20, 0.07), "left lobe": ((6, -46, 186), 62, 17, 0.12),
+    "spleen": ((92, 44, 186), 76, 20, 0.14), "right kidney": ((-60, 44, 102), 78, 21, 0.06),
+    "left kidney": ((61, 45, 118), 78, 21, 0.06), "stomach": ((58, -26, 168), 88, 24, 0.14),
+    "gallbladder": ((-44, -50, 124), 50, 20, 0.16), "pancreas": ((24, -8, 146), 70, 21, 0.05),
+    "right adrenal": ((-31, 24, 166), 40, 13, 0.05), "left adrenal": ((34, 24, 161), 40, 13, 0.05),
+    "duodenum": ((-42, -8, 104), 60, 17, 0.05), "aorta": ((7, 4, 90), 55, 13, 0.08),
+    "cava": ((-20, 4, 120), 50, 13, 0.12),
+    "heart": ((12, -34, 298), 110, 18, 0.06), "arch": ((0, 0, 400), 80, 15, 0.06),
+    "bladder": ((0, -28, -100), 84, 15, 0.16),
+    "rectum": ((0, 58, -110), 70, 15, 0.12), "transverse colon": ((0, -66, 82), 80, 25, 0.08),
+    "right colon": ((-92, 0, 30), 70, 21, 0.08), "left colon": ((96, 28, 60), 70, 19, 0.06),
     "right lung": ((-72, 8, 300), (100, 130, 170), 0, 0.0), "left lung": ((72, 8, 300), (100, 130, 170), 0, 0.0),
-    "bowel": ((0, -40, 0), 100, 12, 0.08), "oesophagus": ((8, 26, 270), 60, 5, 0.06),
+    "bowel": ((0, -40, 0), 100, 25, 0.08), "oesophagus": ((8, 26, 270), 60, 10, 0.06),
 }  # fmt: skip
 
 
@@ -88,7 +91,7 @@ def draw(rng: np.random.Generator, strength: float, placement_mm: float) -> Vari
 def _drawn(rng: np.random.Generator, strength: float, placement_mm: float) -> Variation:
     affine = _drawn_affine(rng, strength, placement_mm)
     habitus = _lattice(HABITUS_MM, (0, 0, 0))
-    general = [_lattice(GENERAL_MM, shift) for shift in ((0, 0, 0), (27, 27, 27))]
+    general = [_lattice(GENERAL_MM, (shift, shift, shift)) for shift in GENERAL_SHIFTS_MM]
     wanted = [
         (habitus, _habitus(habitus.points(), rng)),
         *((lattice, _general(lattice, rng)) for lattice in general),
@@ -124,7 +127,7 @@ def _habitus(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     dome = np.exp(-(((points[:, 0]) / 105) ** 2) - ((points[:, 1] + 10) / 85) ** 2)
     vectors[:, 2] += 17 * np.clip(rng.normal(), -2, 2) * dome * _bump(z, 215, 150)
     slow = _lattice(115.0, (0, 0, 0))
-    drawn = 18 * _less_swelling(rng.normal(size=(*slow.shape, 3)), SWELLING)
+    drawn = 10 * _less_swelling(rng.normal(size=(*slow.shape, 3)), SWELLING)
     return vectors + bspline.evaluate(drawn, slow.voxel(points))
 
 
