@@ -34,7 +34,7 @@ class PatientConfig:
 
     variability: float = 1.0
     """No unit, 0 to 1.5: how far anatomy differs; 1 is as people do, 0 is the canonical body itself."""
-    placement_mm: float = 22.0
+    placement_mm: float = 18.0
     """mm, the standard deviation of where the patient lies in the scanner; along the body twice as much."""
     headers: str = "shared"
     """"shared": origins near each other; "scattered": origins metres apart."""

@@ -25,32 +25,32 @@ from homolog.synth.anatomy.envelope import CAVITY, SKIN, outline
 CANONICAL = "canonical"
 # control spacings, mm: of habitus, of the general steps, of the organs' step
 HABITUS_MM, GENERAL_MM, ORGAN_MM = 46.0, 54.0, 26.0
-# nodes of an inverse to a control spacing; its error falls with the fourth power
-PER_CONTROL = 5
+# nodes of an inverse to a control spacing; its error falls with the fourth power, and organs bend the most
+PER_CONTROL, PER_ORGAN_CONTROL = 5, 6
 NODE_TOLERANCE_MM = 1e-3
 # no volume is shrunk to less than this share, nor swollen to more than its inverse, by one step
 LEAST_DETERMINANT = 0.25
 # the general steps' coefficients in control spacings, and how much of them may change volumes
-GENERAL, SWELLING = 0.32, 0.2
+GENERAL, SWELLING = 0.3, 0.2
 # where the lattices of the general steps begin: several composed steps go further than one may without a fold
 GENERAL_SHIFTS_MM = (0.0, 27.0, 13.0, 40.0)
 # a body whose organs come out too large or too small is drawn again, so often
 TRIES = 8
 # centres, reach, standard deviations of shift (mm) and of growth: neighbours move on their own
 ORGANS: dict[str, tuple[tuple[float, float, float], Any, float, float]] = {
-    "liver": ((-62, -4, 164), 125, 20, 0.07), "left lobe": ((6, -46, 186), 62, 17, 0.12),
-    "spleen": ((92, 44, 186), 76, 20, 0.14), "right kidney": ((-60, 44, 102), 78, 21, 0.06),
-    "left kidney": ((61, 45, 118), 78, 21, 0.06), "stomach": ((58, -26, 168), 88, 24, 0.14),
-    "gallbladder": ((-44, -50, 124), 50, 20, 0.16), "pancreas": ((24, -8, 146), 70, 21, 0.05),
-    "right adrenal": ((-31, 24, 166), 40, 13, 0.05), "left adrenal": ((34, 24, 161), 40, 13, 0.05),
-    "duodenum": ((-42, -8, 104), 60, 17, 0.05), "aorta": ((7, 4, 90), 55, 13, 0.08),
-    "cava": ((-20, 4, 120), 50, 13, 0.12),
-    "heart": ((12, -34, 298), 110, 18, 0.06), "arch": ((0, 0, 400), 80, 15, 0.06),
-    "bladder": ((0, -28, -100), 84, 15, 0.16),
-    "rectum": ((0, 58, -110), 70, 15, 0.12), "transverse colon": ((0, -66, 82), 80, 25, 0.08),
-    "right colon": ((-92, 0, 30), 70, 21, 0.08), "left colon": ((96, 28, 60), 70, 19, 0.06),
+    "liver": ((-62, -4, 164), 125, 18, 0.07), "left lobe": ((6, -46, 186), 62, 15, 0.12),
+    "spleen": ((92, 44, 186), 76, 18, 0.14), "right kidney": ((-60, 44, 102), 78, 19, 0.06),
+    "left kidney": ((61, 45, 118), 78, 19, 0.06), "stomach": ((58, -26, 168), 88, 22, 0.14),
+    "gallbladder": ((-44, -50, 124), 50, 18, 0.16), "pancreas": ((24, -8, 146), 70, 19, 0.05),
+    "right adrenal": ((-31, 24, 166), 40, 12, 0.05), "left adrenal": ((34, 24, 161), 40, 12, 0.05),
+    "duodenum": ((-42, -8, 104), 60, 15, 0.05), "aorta": ((7, 4, 90), 55, 12, 0.08),
+    "cava": ((-20, 4, 120), 50, 12, 0.12),
+    "heart": ((12, -34, 298), 110, 16, 0.06), "arch": ((0, 0, 400), 80, 14, 0.06),
+    "bladder": ((0, -28, -100), 84, 14, 0.16),
+    "rectum": ((0, 58, -110), 70, 14, 0.12), "transverse colon": ((0, -66, 82), 80, 22, 0.08),
+    "right colon": ((-92, 0, 30), 70, 19, 0.08), "left colon": ((96, 28, 60), 70, 17, 0.06),
     "right lung": ((-72, 8, 300), (100, 130, 170), 0, 0.0), "left lung": ((72, 8, 300), (100, 130, 170), 0, 0.0),
-    "bowel": ((0, -40, 0), 100, 25, 0.08), "oesophagus": ((8, 26, 270), 60, 10, 0.06),
+    "bowel": ((0, -40, 0), 100, 22, 0.08), "oesophagus": ((8, 26, 270), 60, 9, 0.06),
 }  # fmt: skip
 
 
@@ -67,7 +67,7 @@ class Variation:
 
     def patient_from_canonical(self, patient: str) -> Transform:
         """Solved on lattices, a second or so."""
-        undone = [undoing(step) for step in self.steps]
+        undone = [*map(undoing, self.steps[:-1]), undoing(self.steps[-1], PER_ORGAN_CONTROL)]
         return chain([Affine(self.affine), *undone], fixed=CANONICAL, moving=patient)
 
     def carried_back(self, canonical: np.ndarray) -> np.ndarray:
@@ -273,11 +273,11 @@ def solved_back(step: BSpline, arrived: np.ndarray, tolerance_mm: float) -> np.n
     return start
 
 
-def undoing(step: BSpline) -> BSpline:
+def undoing(step: BSpline, per_control: int = PER_CONTROL) -> BSpline:
     """The step backwards: the spline through its inverse displacement at the nodes of a finer lattice."""
-    fine_mm = step.grid.spacing_mm / PER_CONTROL
-    margin = 2 * PER_CONTROL
-    shape = (np.array(step.grid.shape) - 1) * PER_CONTROL + 1 + 2 * margin
+    fine_mm = step.grid.spacing_mm / per_control
+    margin = 2 * per_control
+    shape = (np.array(step.grid.shape) - 1) * per_control + 1 + 2 * margin
     lattice = Grid.regular(shape.tolist(), fine_mm, step.grid.origin_mm - margin * fine_mm)
     arrived = lattice.points()
     vectors = (solved_back(step, arrived, NODE_TOLERANCE_MM) - arrived).reshape(*lattice.shape, 3)
