@@ -1,6 +1,8 @@
 """The linear registration on deeds' own two pairs: how well organs overlap, and how far points end from a drawn truth.
 
-python benchmarks/pairwise/linear/run.py --golden DIR
+With --data also one patient's lung, months apart, with 51 landmarks, and two patients' chests.
+
+python benchmarks/pairwise/linear/run.py --golden DIR --data DIR
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from homolog.space.registration import Registration
 
 
 def main() -> None:
-    folder = arguments(__doc__, "golden").golden / "deeds"
+    given = arguments(__doc__, "golden")
+    folder = given.golden / "deeds"
     phantom = pair(folder, "ph0", "ph1")
     real = pair(folder, "real_fix", "real_mov")
     on_phantom, on_real = register(*phantom), register(*real)
@@ -35,6 +38,7 @@ def main() -> None:
         "real_user_s": user_seconds(lambda: register(*real), runs=3),
         **similarities("phantom", on_phantom),
         **similarities("real", on_real),
+        **({**lung(given.data / "lung-pair"), **chests(given.data)} if given.data else {}),
         "yardstick_user_s": yardstick(),
     }
     write_ours(Path(__file__).parent, figures)
@@ -71,6 +75,29 @@ def error_mm(folder: Path, transform: homolog.Transform) -> float:
 def best_affine(folder: Path) -> homolog.Affine:
     """What no affine map can be much better than: the least squares fit to the truth itself."""
     return homolog.fit.affine(*truth(folder))
+
+
+def lung(folder: Path) -> dict[str, float]:
+    """Mean distance of the landmarks in mm: as stored, after the registration, and the best affine map's."""
+    fixed = homolog.read(folder / "3DCT_lung_baseline_small.mha", space="fixed")
+    moving = homolog.read(folder / "derived_followup_unregistered_approx.nii.gz", space="moving")
+    here, there = np.split(np.loadtxt(folder / "derived_landmarks_51_in_crop.csv", delimiter=","), 2, axis=1)
+    maps = {
+        "before": homolog.Affine.identity("fixed", "moving"),
+        "after": register(fixed, moving).moving_from_fixed,
+        "of_best_affine": homolog.fit.affine(here, there),
+    }
+    return {f"lung_error_{name}_mm": np.linalg.norm(t.apply(here) - there, axis=1).mean() for name, t in maps.items()}
+
+
+def chests(folder: Path) -> dict[str, float]:
+    """How far two patients' maps in both orders miss each other where both are seen, mean in mm."""
+    one = homolog.read(folder / "chest-a" / "lidc-idri-0001_2mm.nii.gz", space="one")
+    other = homolog.read(folder / "chest-b" / "cmb-crc-msb-01068_2mm.nii.gz", space="other")
+    there, back = register(one, other).moving_from_fixed, register(other, one).moving_from_fixed
+    points = one.grid.points()[::997]
+    points = points[other.grid.contains(there.apply(points))]
+    return {"chests_there_and_back_mm": np.linalg.norm(back.apply(there.apply(points)) - points, axis=1).mean()}
 
 
 def similarities(name: str, result: Registration) -> dict[str, float]:
