@@ -19,7 +19,7 @@ from homolog.io.files import stem_of, suffix_of
 from homolog.io.matrices import read_matrix
 from homolog.io.stored import COPY_AGAIN
 from homolog.space.grid import Grid
-from homolog.space.transforms import Affine, Chain, Displacement, Transform, _numpy, chain
+from homolog.space.transforms import Affine, Chain, Displacement, Transform, as_numpy, chain
 
 # deeds writes the displacement along j first, then along i, then along k.
 STORED_AXES = (1, 0, 2)
@@ -63,7 +63,7 @@ def writers(
             f"{path.with_suffix('.h5')} or {path.with_suffix('.nii.gz')} holds any map",
         )
     voxels_from_lps = start[:3, :3] @ np.linalg.inv(like.world_from_voxel[:3, :3])
-    u = (_numpy(nodes.vectors) @ voxels_from_lps.T).astype("<f4")
+    u = (as_numpy(nodes.vectors) @ voxels_from_lps.T).astype("<f4")
     blocks = b"".join(u[..., axis].tobytes(order="F") for axis in STORED_AXES)
     return {
         path: lambda part: _write_bytes(blocks, part),

@@ -17,7 +17,7 @@ from homolog.errors import BadInput, GridMismatch
 from homolog.io.axes import is_sheared, nearest_rotation
 from homolog.kernels.threads import over_planes
 from homolog.space.grid import Grid
-from homolog.space.transforms import Affine, BSpline, Chain, Displacement, ThinPlate, Transform, _numpy, chain
+from homolog.space.transforms import Affine, BSpline, Chain, Displacement, ThinPlate, Transform, as_numpy, chain
 
 # Control points that ITK needs around every place at which it evaluates a cubic spline (one), and some rounding.
 SPLINE_MARGIN = 1.01
@@ -45,7 +45,7 @@ class Padded:
         i, j, k = (
             np.clip(np.arange(a, b), 0, n - 1) for a, b, n in zip(self.start, self.stop, self.displacement.grid.shape)
         )
-        vectors = _numpy(self.displacement.vectors)[:, :, k[low:high]].transpose(2, 1, 0, 3)
+        vectors = as_numpy(self.displacement.vectors)[:, :, k[low:high]].transpose(2, 1, 0, 3)
         return vectors[:, j[:, None], i[None, :]]
 
 
@@ -109,7 +109,7 @@ def _turned(vectors: np.ndarray, linear: np.ndarray) -> np.ndarray:
 
 
 def _stored(step: Lattice) -> np.ndarray:
-    return _numpy(step.coefficients if isinstance(step, BSpline) else step.vectors)
+    return as_numpy(step.coefficients if isinstance(step, BSpline) else step.vectors)
 
 
 def _with_numbers(step: Lattice, numbers: np.ndarray, grid: Grid) -> Lattice:

@@ -9,7 +9,7 @@ import numpy as np
 
 from homolog.kernels import points as positions
 from homolog.space.grid import Grid
-from homolog.space.transforms import Displacement, Transform, _numpy
+from homolog.space.transforms import Displacement, Transform, as_numpy
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ def slabs(grid: Grid, start: int = 0, stop: int | None = None, *, voxels: int = 
 def sampled_displacement(transform: Transform, grid: Grid) -> np.ndarray:
     """(I, J, K, 3) float32 mm: how far the map carries the voxel centres of a grid in the fixed patient."""
     if isinstance(transform, Displacement) and transform.grid.same_as(grid):
-        return _numpy(transform.vectors)
+        return as_numpy(transform.vectors)
     vectors = np.empty((*grid.shape, 3), np.float32)
     for start, stop in slabs(grid):
         points = grid.points(start, stop)

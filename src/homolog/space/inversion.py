@@ -17,7 +17,7 @@ from homolog.kernels.jacobian import determinants
 from homolog.kernels.threads import over_planes
 from homolog.space.dense import sampled_displacement
 from homolog.space.grid import Grid
-from homolog.space.transforms import Affine, BSpline, Chain, Displacement, ThinPlate, Transform, _numpy, chain
+from homolog.space.transforms import Affine, BSpline, Chain, Displacement, ThinPlate, Transform, as_numpy, chain
 from homolog.space.volume import Volume
 
 log = logging.getLogger("homolog")
@@ -196,7 +196,7 @@ def _way_back(moving_from_fixed: Transform, tolerance_mm: float) -> Callable[[np
 
 def _displacement_back(displacement: Displacement, tolerance_mm: float) -> Callable[[np.ndarray], np.ndarray]:
     grid = displacement.grid
-    in_voxels = _numpy(displacement.vectors) @ grid.voxel_from_world[:3, :3].T.astype(np.float32)
+    in_voxels = as_numpy(displacement.vectors) @ grid.voxel_from_world[:3, :3].T.astype(np.float32)
     tolerance_vox = tolerance_mm / grid.spacing_mm.max()
     return lambda points: grid.world(invert_points(in_voxels, grid.voxel(points), tolerance_vox)[0])
 

@@ -15,7 +15,7 @@ from homolog.space.dense import slabs
 from homolog.space.grid import Grid
 from homolog.space.inversion import carry_back, invert
 from homolog.space.keypoints import Keypoints
-from homolog.space.transforms import Affine, Chain, Displacement, Transform, _numpy
+from homolog.space.transforms import Affine, Chain, Displacement, Transform, as_numpy
 from homolog.space.volume import Volume
 
 Interpolation = Literal["linear", "cubic", "nearest", "smooth"]
@@ -127,7 +127,7 @@ def _warp_numpy(moving: Volume, transform: Transform, grid: Grid, mode: str, out
         source_from_mm = voxel_from_world @ after
         return fields.warp_dense(
             moving.numpy(),
-            _numpy(displacement.vectors),
+            as_numpy(displacement.vectors),
             source_from_mm @ grid.world_from_voxel,
             source_from_mm[:3, :3],
             outside,

@@ -155,11 +155,11 @@ class Displacement(Transform):
 
     def jacobian(self, points: np.ndarray) -> np.ndarray:
         voxel_from_world = self.grid.voxel_from_world[:3, :3]
-        slopes = displacement.sample_vectors_and_slopes(_numpy(self.vectors), self.grid.voxel(points))[1]
+        slopes = displacement.sample_vectors_and_slopes(as_numpy(self.vectors), self.grid.voxel(points))[1]
         return np.eye(3) + slopes @ voxel_from_world
 
     def _apply_numpy(self, points: np.ndarray) -> np.ndarray:
-        return displacement.displace(_numpy(self.vectors), self.grid.voxel_from_world, points)
+        return displacement.displace(as_numpy(self.vectors), self.grid.voxel_from_world, points)
 
     def _apply_torch(self, points: Any) -> Any:
         vectors = _on_device(self, self.vectors, points.device)
@@ -190,12 +190,12 @@ class BSpline(Transform):
         object.__setattr__(self, "coefficients", _finite(coefficients, "a B-spline"))
 
     def jacobian(self, points: np.ndarray) -> np.ndarray:
-        slopes = bspline.evaluate_gradient(_numpy(self.coefficients), self.grid.voxel(points))[1]
+        slopes = bspline.evaluate_gradient(as_numpy(self.coefficients), self.grid.voxel(points))[1]
         return np.eye(3) + slopes @ self.grid.voxel_from_world[:3, :3]
 
     def _apply_numpy(self, points: np.ndarray) -> np.ndarray:
         controls = positions.moved(self.grid.voxel_from_world, points)
-        return points + bspline.evaluate(_numpy(self.coefficients), controls)
+        return points + bspline.evaluate(as_numpy(self.coefficients), controls)
 
     def _apply_torch(self, points: Any) -> Any:
         coefficients = _on_device(self, self.coefficients, points.device)
@@ -332,7 +332,7 @@ def _as_points(points: Any) -> np.ndarray:
     return array
 
 
-def _numpy(array: Any) -> np.ndarray:
+def as_numpy(array: Any) -> np.ndarray:
     return array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
 
 
