@@ -65,3 +65,18 @@ def test_a_single_slice_makes_a_report(tmp_path, shape):
     grid = oblique_grid(shape)
     write(Volume(np.random.default_rng(0).random(shape), grid, "a"), tmp_path / "a.nii.gz")
     assert report_of(tmp_path, {"fixed": {"path": "a.nii.gz"}}).middle("coronal", "fixed").size
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_the_middle_slices_go_through_what_both_images_show(axis):
+    grid = oblique_grid((30, 28, 26), (4.0, 4.4, 5.0))
+    volume = Volume(np.full(grid.shape, 50.0, np.float32), grid, "fixed")
+    along = grid.points()[:, axis]
+    limit = np.quantile(along, 0.8)
+    seen = views.views_of(volume, lambda points: points[:, axis] > limit)
+    alone = views.views_of(volume, lambda points: np.zeros(len(points), bool))
+    position, without = (
+        next(view.positions_mm[view.middle] for view in found if view.plane.through == axis) for found in (seen, alone)
+    )
+    assert limit < position < along.max()
+    assert without < limit

@@ -68,7 +68,14 @@ class Scene:
 
     @cached_property
     def views(self) -> list[View]:
-        return views.views_of(self.fixed)
+        return views.views_of(self.fixed, self._shown)
+
+    def _shown(self, points_mm: np.ndarray) -> np.ndarray:
+        """Which points of the fixed patient (N, 3) the moving image shows too; none where that is not known."""
+        grid = self.grids.get("moving")
+        if grid is None or self.moving_from_fixed is None:
+            return np.zeros(len(points_mm), bool)
+        return grid.contains(self.moving_from_fixed.apply(points_mm))
 
     def grey(self, which: str, view: View, position_mm: float, greys: Greys) -> np.ndarray | None:
         """A slice of "fixed", "before" or "after" as (rows, columns) uint8; None where there is no such image."""

@@ -6,13 +6,15 @@ sagittal ones. Pixels are square, so proportions are the patient's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from homolog.space.grid import Grid
 from homolog.space.volume import Volume
+
+Shown = Callable[[np.ndarray], np.ndarray]
 
 # Pixels along a picture's longer side: a page of 27 slices, each in three pictures, stays below 8 MB even with noise.
 MOST_PIXELS = 256
@@ -104,12 +106,20 @@ class View:
         return len(self.positions_mm) // 2
 
 
-def views_of(volume: Volume) -> list[View]:
-    """The three stacks that show a volume whole, their slices spread over its foreground."""
+def views_of(volume: Volume, shown: Shown | None = None) -> list[View]:
+    """The three stacks that show a volume whole, their slices spread over its foreground.
+
+    shown  of points (N, 3) LPS mm, which the other image shows too: the middle slices go through these
+    """
     low, high = volume.grid.bounds()
     foreground = foreground_mm(volume)
+    both = foreground if shown is None else foreground[shown(foreground)]
+    both = both if len(both) else foreground
     finest = float(volume.grid.spacing_mm.min())
-    return [_view(plane, low, high, foreground[:, plane.through], finest) for plane in PLANES]
+    return [
+        _view(plane, low, high, _positions(*(points[:, plane.through] for points in (foreground, both))), finest)
+        for plane in PLANES
+    ]
 
 
 def finest_pixel_mm(grid: Grid) -> float:
@@ -119,18 +129,19 @@ def finest_pixel_mm(grid: Grid) -> float:
     return float(max(sides[1] / MOST_PIXELS, grid.spacing_mm.min()))
 
 
-def _view(plane: Plane, low: np.ndarray, high: np.ndarray, foreground: np.ndarray, finest_mm: float) -> View:
+def _view(plane: Plane, low: np.ndarray, high: np.ndarray, positions: tuple[float, ...], finest_mm: float) -> View:
     corner = np.where(np.arange(3) == plane.down, high if plane.down_sign < 0 else low, low)
     size = (float((high - low)[plane.across]), float((high - low)[plane.down]))
     pixel_mm = max(max(size) / MOST_PIXELS, finest_mm)
     pixels = (max(1, round(size[0] / pixel_mm)), max(1, round(size[1] / pixel_mm)))
     drawn = (pixels[0] * pixel_mm, pixels[1] * pixel_mm)
-    return View(plane, corner, drawn, pixels, pixel_mm, _positions(foreground))
+    return View(plane, corner, drawn, pixels, pixel_mm, positions)
 
 
-def _positions(foreground: np.ndarray) -> tuple[float, ...]:
-    """Slices from one end of the foreground to the other, the middle one through its median."""
-    start, middle, stop = np.quantile(foreground, (0.02, 0.5, 0.98))
+def _positions(foreground: np.ndarray, both: np.ndarray) -> tuple[float, ...]:
+    """Slices from one end of the foreground to the other, the middle one where half of what both show lies before."""
+    start, stop = np.quantile(foreground, (0.02, 0.98))
+    middle = float(np.clip(np.median(both), start, stop))
     half = POSITIONS // 2
     positions = (*np.linspace(start, middle, half + 1)[:-1], *np.linspace(middle, stop, half + 1))
     return tuple(float(position) for position in positions)
