@@ -187,8 +187,11 @@ class _Search:
         mirror[0, 3] = 2 * middle[0]
         few = _Search(replace(self.config, max_steps=MIRROR_STEPS, most_blocks=MIRROR_BLOCKS), None)
         path = _Path(start @ mirror, start @ mirror)
-        for kind in ("similarity", self.config.kind):
-            path = few.refined(path, _Level(scale, self.config.fine_radii_vox[0], kind))
+        levels = self.levels(scale, scale)
+        # near by only, and as free as the map that it is compared with
+        radius = min(level.radius for level in levels)
+        for level in levels:
+            path = few.refined(path, replace(level, radius=radius))
         return path.matrix
 
     def _stepped(self, path: _Path, level: _Level, used: Used) -> _Path:

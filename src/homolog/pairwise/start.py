@@ -17,6 +17,7 @@ from homolog.space.prepared import Level, Prepared, warped
 ACROSS = 40
 # A start must show at least this share of one patient in the other's picture.
 LEAST_OVERLAP = 0.3
+LOOKS = ("pattern", "brightness")
 # How many of the best shifts of each look are tried, and how many search voxels they are apart at least.
 TRIED = 2
 APART = 3
@@ -34,12 +35,12 @@ class Start:
 
     matrix  (4, 4) float64 moving_from_fixed, LPS mm
     score   how good it looked from afar, at most 1; starts of one look compare
-    name    where it comes from
+    look    what was looked at, "pattern" or "brightness"
     """
 
     matrix: np.ndarray
     score: float
-    name: str
+    look: str
 
 
 def starts(fixed: Prepared, moving: Prepared) -> list[Start]:
@@ -50,11 +51,9 @@ def starts(fixed: Prepared, moving: Prepared) -> list[Start]:
     """
     spacing = _search_spacing(fixed.picture.grid, moving.picture.grid)
     here, there = fixed.level(spacing), moving.level(spacing)
-    found: dict[str, list[Start]] = {}
-    for turn, name in _turns(here.grid, there.grid):
-        for start in _best_shifts(here, there, turn, spacing, name):
-            found.setdefault(start.name.split(",")[0], []).append(start)
-    best = [start for one_look in found.values() for start in sorted(one_look, key=lambda start: -start.score)[:TRIED]]
+    found = [start for turn in _turns(here.grid, there.grid) for start in _best_shifts(here, there, turn, spacing)]
+    found.sort(key=lambda start: -start.score)
+    best = [start for look in LOOKS for start in [one for one in found if one.look == look][:TRIED]]
     return _unlike(best, APART * spacing)
 
 
@@ -73,16 +72,16 @@ def _search_spacing(fixed: Grid, moving: Grid) -> float:
     return max(longest / ACROSS, float(fixed.spacing_mm.min()), float(moving.spacing_mm.min()))
 
 
-def _turns(fixed: Grid, moving: Grid) -> Iterator[tuple[np.ndarray, str]]:
+def _turns(fixed: Grid, moving: Grid) -> Iterator[np.ndarray]:
     """Rotations (3, 3) worth trying: none, and the one that lays the moving scanner's axes on the fixed one's."""
-    yield np.eye(3), "shift"
+    yield np.eye(3)
     turn = moving.axes @ fixed.axes.T
     # a left-handed scan on a right-handed one would be a mirror image of the patient
     if np.linalg.det(turn) > 0 and np.trace(turn) < 3 - 1e-4:
-        yield turn, "scan axes"
+        yield turn
 
 
-def _best_shifts(here: Level, there: Level, turn: np.ndarray, spacing_mm: float, name: str) -> list[Start]:
+def _best_shifts(here: Level, there: Level, turn: np.ndarray, spacing_mm: float) -> list[Start]:
     """The best shifts after a turn about the moving picture's centre."""
     centre = there.grid.corners().mean(axis=0)
     turned_grid = _covering(here.grid, centre + (there.grid.corners() - centre) @ turn, spacing_mm)
@@ -97,7 +96,7 @@ def _best_shifts(here: Level, there: Level, turn: np.ndarray, spacing_mm: float,
             shift = np.eye(4)
             # fixed voxel v lies at turned voxel v + steps
             shift[:3, 3] = turned_grid.world(np.array(steps, float)) - here.grid.origin_mm
-            result.append(Start(about @ shift, float(scores[index]), f"{look}, {name}"))
+            result.append(Start(about @ shift, float(scores[index]), look))
     return result
 
 

@@ -115,9 +115,9 @@ class Patient:
     def labels(self, grid: Grid, device: str | torch.device = "cpu") -> Volume:
         """The numbers of STRUCTURES at the voxels' centres; 0 is outside the body."""
         _require_scannable(grid)
-        if str(device) != "cpu":
-            return Volume(self._drawn_on(self._lying(grid), device, values=False)[1], grid, self.name, "labels")
         here = self._lying(grid)
+        if str(device) != "cpu":
+            return Volume(self._drawn_on(here, device, values=False)[1], grid, self.name, "labels")
         labels = np.empty(grid.shape, np.uint8)
         field = self._field(here)
         for start, stop in slabs(here):
@@ -163,7 +163,7 @@ class Patient:
         """A generator of its own for each thing drawn: switching one off leaves the others as they were."""
         return _generator(self.seed, what)
 
-    @property
+    @cached_property
     def _anatomy(self) -> variation.Variation:
         """Of the patient where it lies, before a header puts it elsewhere. All is drawn there."""
         return _drawn(self.seed, self.config.variability, self.config.placement_mm)
