@@ -27,8 +27,9 @@ from homolog.io.results import LEDGER, Results, key_of
 from homolog.parallel import map_cases
 from homolog.space.grid import Grid
 from homolog.synth.anatomy.structures import STRUCTURES
+from homolog.synth.checks import LEAST_SPACING_MM, MOST_SPACING_MM
 from homolog.synth.configs import PatientConfig
-from homolog.synth.patients import LEAST_SPACING_MM, MOST_SPACING_MM, Patient, draw_patient
+from homolog.synth.patients import Patient, draw_patient
 
 COHORT = "cohort.json"
 STAGE = "patient"

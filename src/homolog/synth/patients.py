@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,14 +28,13 @@ from homolog.synth.anatomy.landmarks import landmarks as canonical_landmarks
 from homolog.synth.anatomy.structures import BTCV as BTCV
 from homolog.synth.anatomy.structures import STRUCTURES as STRUCTURES
 from homolog.synth.anatomy.structures import TISSUES
+from homolog.synth.checks import PHASES, require_scannable, require_sensible, sensible_device, sensible_spacing
 from homolog.synth.configs import PatientConfig
-from homolog.synth.devices import sensible_device
 
 if TYPE_CHECKING:
     import torch
 
 ORDINARY = PatientConfig()
-PHASES = ("native", "arterial", "portal")
 AIR_HU = -1000.0
 # Where each region begins and ends in the canonical body, mm along z.
 REGIONS = {
@@ -47,8 +45,6 @@ REGIONS = {
     "abdomen-pelvis": (-190.0, 262.0),
     "chest-abdomen-pelvis": (-190.0, 470.0),
 }
-# A voxel finer than this shows nothing more, one coarser no organ.
-LEAST_SPACING_MM, MOST_SPACING_MM = 0.4, 10.0
 # The map is looked up between the nodes of a lattice that stands still in the patient: second derivatives are below
 # 0.02 a mm nearly everywhere, so that with 4 mm the picture lies within 4^2 / 8 * 0.02 = 0.04 mm of the map.
 NODE_MM = 4.0
@@ -98,7 +94,7 @@ class Patient:
         crop        (2, 3) LPS mm, the lowest and the highest corner of a smaller box; it must meet the body
         region      "neck-thigh", "chest", "abdomen", "pelvis", "abdomen-pelvis" or "chest-abdomen-pelvis"
         """
-        spacing = _sensible_spacing(spacing_mm)
+        spacing = sensible_spacing(spacing_mm)
         if region not in REGIONS:
             raise BadInput(f"no region {region!r}", f"use one of {', '.join(REGIONS)}")
         box = self._box_mm(REGIONS[region]) if crop is None else self._sensible_crop(crop)
@@ -114,7 +110,7 @@ class Patient:
 
     def labels(self, grid: Grid, device: str | torch.device = "cpu") -> Volume:
         """The numbers of STRUCTURES at the voxels' centres; 0 is outside the body."""
-        _require_scannable(grid)
+        require_scannable(grid)
         here = self._lying(grid)
         if str(device) != "cpu":
             return Volume(self._drawn_on(here, device, values=False)[1], grid, self.name, "labels")
@@ -130,7 +126,7 @@ class Patient:
 
         device  "cpu" gives NumPy arrays, "cuda" tensors that are drawn on the GPU and stay there
         """
-        _require_scannable(grid)
+        require_scannable(grid)
         here = self._lying(grid)
         values, labels = self._drawn(here) if str(device) == "cpu" else self._drawn_on(here, device)
         values = self._acquired(values, here)
@@ -356,7 +352,7 @@ class Patient:
 
 def draw_patient(seed: int, config: PatientConfig = ORDINARY) -> Patient:
     """The patient of a seed, "patient_007" for 7: the same one, whenever and wherever it is drawn."""
-    _require_sensible(config)
+    require_sensible(config)
     if seed < 0:
         raise BadInput(f"a patient's seed is 0 or more, got {seed}")
     return Patient(f"patient_{seed:03d}", int(seed), config)
@@ -379,37 +375,3 @@ def _drawn(seed: int, variability: float, placement_mm: float) -> variation.Vari
 
 def _generator(seed: int, what: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(what.encode())])
-
-
-def _sensible_spacing(spacing_mm: float | Sequence[float]) -> np.ndarray:
-    spacing = np.broadcast_to(np.asarray(spacing_mm, float), 3)
-    if not ((spacing >= LEAST_SPACING_MM) & (spacing <= MOST_SPACING_MM)).all():
-        raise BadInput(
-            f"voxels of {spacing.tolist()} mm: a patient is shown at {LEAST_SPACING_MM} to {MOST_SPACING_MM} mm",
-            "spacing_mm=2.5 is usual for a whole body, 1.5 for one region",
-        )
-    return spacing
-
-
-def _require_scannable(grid: Grid) -> None:
-    _sensible_spacing(grid.spacing_mm.tolist())
-
-
-def _require_sensible(config: PatientConfig) -> None:
-    choices = {
-        "headers": ("shared", "scattered"), "modality": ("ct", "mr"), "phase": (None, *PHASES),
-        "implant": (None, "none", "hip", "screws"),
-    }  # fmt: skip
-    for name, allowed in choices.items():
-        if getattr(config, name) not in allowed:
-            raise BadInput(
-                f"PatientConfig.{name} is one of {', '.join(map(repr, allowed))}, got {getattr(config, name)!r}"
-            )
-    limits = {
-        "variability": (0, 1.5), "placement_mm": (0, 200), "tumours": (0, len(own.SITES)), "noise_hu": (0, 500),
-        "sharpness": (-1, 1), "slice_mm": (0.5, 10),
-    }  # fmt: skip
-    for name, (low, high) in limits.items():
-        value = getattr(config, name)
-        if value is not None and not (isfinite(value) and low <= value <= high):
-            raise BadInput(f"PatientConfig.{name} lies between {low} and {high}, got {value}")
