@@ -14,6 +14,16 @@ PAIRWISE_OPTIONS = {
     "linear": "homolog.pairwise.configs:LinearConfig",
 }
 
+# From a volume to its keypoints.
+DETECTORS = {
+    "surf3d": "homolog.features.surf3d:detect",
+    "sift3d": "homolog.features.sift3d:detect",
+}
+DETECTOR_OPTIONS = {
+    "surf3d": "homolog.features.configs:Surf3dConfig",
+    "sift3d": "homolog.features.configs:Sift3dConfig",
+}
+
 
 def resolve(name: str) -> Callable[..., Any]:
     """The function or class that a table names, as "module:function"."""

@@ -1,0 +1,1 @@
+"""From a volume to keypoints, one method a file."""

@@ -1,0 +1,1 @@
+"""Which keypoints of two patients correspond."""
