@@ -14,7 +14,8 @@ class Surf3dConfig:
     """Blobs where the Hessian's determinant, by box filters, is largest in place and scale; upright descriptors."""
 
     sampling_mm: float | None = None
-    """mm, the isotropic voxels the picture is brought to first (FROG's -s; 0.75 for groupwise work); default its own."""
+    """mm, the isotropic voxels the picture is brought to first (FROG's -s; 0.75 for groupwise work); its own by
+    default."""
     threshold: float = 0.0
     """The least response, in HU cubed."""
     octaves: int = 4

@@ -87,7 +87,7 @@ def prepare(volume: Volume, mask: Volume | None, what: str) -> Prepared:
     mask  labels in the picture's space on any grid: 0 where the picture is not to be looked at
     what  "fixed" or "moving", for the errors
     """
-    _require_picture(volume, what)
+    require_picture(volume, what)
     _require_mask(mask, volume, what)
     picture = restored(volume)
     data = picture.numpy()
@@ -166,7 +166,7 @@ def _known(picture: Volume, mask: Volume | None, grid: Grid) -> np.ndarray:
     return known & (sampling.resample(wanted, grid, outside=0).numpy() != 0)
 
 
-def _require_picture(volume: Volume, what: str) -> None:
+def require_picture(volume: Volume, what: str) -> None:
     if volume.kind != "intensity":
         raise BadInput(f"the {what} image is a label map: only pictures are registered", "read it with read(path)")
     if min(volume.grid.shape) < 2:

@@ -1,0 +1,197 @@
+"""3D-SURF: blobs found by box filters, and upright descriptors of them.
+
+The detector and descriptor of Agier et al., "Hubless keypoint-based 3D deformable groupwise registration", Med. Image
+Anal. 59:101564, 2020, after Bay et al., "Speeded-up robust features", CVIU 110:346, 2008. Departures, unless
+`compat="frog"`: two mixed derivatives are not exchanged, neighbours along the third axis are compared as all others
+are, and headers are honoured whatever their axes. docs/methods/surf3d.md has the equations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from homolog.errors import BadInput
+from homolog.features.configs import Surf3dConfig
+from homolog.features.selection import inside_mask, ranked, strongest
+from homolog.features.surf_lattice import Lattice, lattice_of
+from homolog.kernels import box_gradients, box_hessian, box_maxima, interpolate
+from homolog.kernels.box_hessian import Layer
+from homolog.space.keypoints import Keypoints
+from homolog.space.volume import Volume
+
+# Voxels: each filter's width, and how far apart it is evaluated.
+WIDTHS = (9, 15, 21, 27, 39, 51, 75, 99, 147, 195)
+STEPS = (2, 2, 2, 2, 4, 4, 8, 8, 16, 16)
+# The filters of each octave; two of the four have one finer and one coarser beside them.
+OCTAVES = ((0, 1, 2, 3), (1, 3, 4, 5), (3, 5, 6, 7), (5, 7, 8, 9))
+# Voxels that the shortest axis must have for a second, third and fourth octave.
+ROOM = (102, 198, 390)
+# A Gaussian's standard deviation for a filter's width: 1.2 voxels for 9.
+SCALE = 0.1333
+# Singular values below this share of the largest are taken for none.
+FLAT = 1e-3
+# Of a patch: how many scales to each side, and values along a side.
+PATCH_REACH, PATCH_SIDE = 5, 10
+
+
+def detect(volume: Volume, config: Surf3dConfig = Surf3dConfig(), *, mask: Volume | None = None) -> Keypoints:
+    """The blobs of a picture, strongest first.
+
+    mask  labels in the picture's space on any grid, 0 where no point is wanted
+    """
+    lattice = lattice_of(volume, config)
+    _require_room(lattice, volume)
+    found = _detected(lattice, config, volume.space)
+    found = found[inside_mask(found.position, mask, volume.space) & lattice.holds(found.position, _of(found.scale))]
+    found = found[strongest(found.position, _of(found.response), config.most, config.spread_mm)]
+    return _described(found, lattice, config) if config.descriptors else found
+
+
+def describe(volume: Volume, keypoints: Keypoints, config: Surf3dConfig = Surf3dConfig()) -> Keypoints:
+    """The same points with descriptors; their scales say how much of the picture each is described by."""
+    lattice = lattice_of(volume, config)
+    _require_places(keypoints, lattice, volume)
+    return _described(keypoints, lattice, config)
+
+
+def patches(volume: Volume, keypoints: Keypoints, config: Surf3dConfig = Surf3dConfig()) -> np.ndarray:
+    """(N, 10, 10, 10) float32: intensities of the cube of five scales to each side of a point, one a scale."""
+    lattice = lattice_of(volume, config)
+    _require_places(keypoints, lattice, volume)
+    centre = lattice.grid.voxel(keypoints.position)
+    scale = _of(keypoints.scale) / lattice.spacing_mm
+    places = np.arange(PATCH_SIDE) - PATCH_REACH + 0.5
+    offsets = np.stack(np.meshgrid(places, places, places, indexing="ij"), axis=-1).reshape(-1, 3)
+    data = lattice.picture.numpy()
+    found = np.empty((len(keypoints), PATCH_SIDE**3), np.float32)
+    last = np.array(data.shape) - 1
+    for row in range(len(keypoints)):
+        found[row] = interpolate.sample(data, np.clip(centre[row] + scale[row] * offsets, 0, last), "linear", 0.0)
+    return found.reshape(-1, *3 * (PATCH_SIDE,))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Detection
+
+
+def _detected(lattice: Lattice, config: Surf3dConfig, space: str) -> Keypoints:
+    """All blobs, in no order that means anything."""
+    parts = [_refined(layers, places, config) for layers, places in _candidates(lattice, config)]
+    voxels, scale, response, sign = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return Keypoints(
+        lattice.grid.world(voxels),
+        space,
+        scale=scale * lattice.spacing_mm,
+        response=response / lattice.levels**3,
+        sign=sign,
+    )
+
+
+def _candidates(lattice: Lattice, config: Surf3dConfig) -> Iterator[tuple[list[Layer], np.ndarray]]:
+    """For each three neighbouring filters: their answers, and where the middle one's are strongest."""
+    shape = lattice.grid.shape
+    octaves = min(config.octaves, 1 + sum(min(shape) >= room for room in ROOM))
+    layers: dict[int, Layer] = {}
+    for number, octave in enumerate(OCTAVES[:octaves]):
+        layers = {n: layers[n] for n in octave if n in layers}
+        for first in range(2):
+            chosen = octave[first : first + 3]
+            for n in chosen:
+                if n not in layers:
+                    layers[n] = box_hessian.layer(lattice.table, WIDTHS[n], STEPS[n], lattice.largest)
+            three = [layers[n] for n in chosen]
+            # the finest filter of all is not compared with, nor the coarsest of a single octave
+            use = (number + first > 0, True, octaves > 1 or first == 0)
+            least = config.threshold * lattice.levels**3
+            yield three, box_maxima.maxima(three, _margin(*three), least, use, skip=config.compat == "frog")
+
+
+def _margin(below: Layer, middle: Layer, above: Layer) -> int:
+    """Places at each end of an axis where a filter or a descriptor would reach beyond the picture."""
+
+    def fits(layer: Layer) -> int:
+        return int(np.ceil(box_hessian.rim(layer.width, layer.step) * layer.step / above.step))
+
+    described = int((0.6666 * above.width + 2.5 * middle.step) / middle.step + 2)
+    return max(fits(below), fits(middle), fits(above), described)
+
+
+def _refined(layers: list[Layer], places: np.ndarray, config: Surf3dConfig) -> tuple[np.ndarray, ...]:
+    """Voxels (N, 3), scales (N,) in voxels, responses and signs of the maxima of a parabola through the answers.
+
+    Offsets of a place or a filter and more are none of this maximum.
+    """
+    below, middle, above = layers
+    around = box_maxima.neighbourhoods(layers, places)
+    offset = _offsets(around, exchanged=config.compat == "frog")
+    good = (np.abs(offset) < 1).all(axis=1)
+    places, offset, response = places[good], offset[good], around[good, 1, 1, 1, 1]
+    voxels = (places + offset[:, :3]) * above.step
+    scale = SCALE * (middle.width + offset[:, 3] * (middle.width - below.width))
+    blob = middle.blob[tuple((places * (above.step // middle.step)).T)]
+    return voxels, scale, response, np.where(blob == box_hessian.DARK, -1, 1).astype(np.int8)
+
+
+def _offsets(around: np.ndarray, *, exchanged: bool) -> np.ndarray:
+    """(N, 4) along x, y, z and scale: -H^+ g from central differences; `around` (N, 3, 3, 3, 3), scale first."""
+
+    def value(**steps: int) -> np.ndarray:
+        s, x, y, z = (1 + steps.get(name, 0) for name in "sxyz")
+        return np.asarray(around[:, s, x, y, z])
+
+    names = "xyzs"
+    gradient = np.stack([(value(**{n: 1}) - value(**{n: -1})) / 2 for n in names], axis=-1)
+    hessian = np.empty((len(around), 4, 4))
+    for a, one in enumerate(names):
+        hessian[:, a, a] = value(**{one: 1}) - 2 * value() + value(**{one: -1})
+        for b, other in enumerate(names[:a]):
+            mixed = partial(lambda p, q, i, j: value(**{p: i, q: j}), one, other)
+            hessian[:, a, b] = hessian[:, b, a] = (mixed(1, 1) - mixed(1, -1) - mixed(-1, 1) + mixed(-1, -1)) / 4
+    if exchanged:
+        xz, yz = hessian[:, 0, 2].copy(), hessian[:, 1, 2].copy()
+        hessian[:, 0, 2] = hessian[:, 2, 0] = yz
+        hessian[:, 1, 2] = hessian[:, 2, 1] = xz
+    return -np.einsum("nab,nb->na", np.linalg.pinv(hessian, rcond=FLAT, hermitian=True), gradient)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Description
+
+
+def _described(keypoints: Keypoints, lattice: Lattice, config: Surf3dConfig) -> Keypoints:
+    voxels = lattice.grid.voxel(keypoints.position)
+    found = box_gradients.describe(lattice.table, voxels, _of(keypoints.scale) / lattice.spacing_mm)
+    return replace(keypoints, descriptors=ranked(found) if config.rank else found)
+
+
+def _require_room(lattice: Lattice, volume: Volume) -> None:
+    least = 2 * (2 * _margin(*(Layer(w, 2, np.empty(0), np.empty(0)) for w in WIDTHS[:3])) + 1)
+    if min(lattice.grid.shape) < least:
+        size = " x ".join(map(str, lattice.grid.shape))
+        finer = min(n * lattice.spacing_mm for n in lattice.grid.shape) / least
+        raise BadInput(
+            f"'{volume.space}' has {size} voxels of {lattice.spacing_mm:.3g} mm: the smallest filter and its "
+            f"descriptor need {least} along each axis",
+            f"--sampling-mm {np.floor(finer * 100) / 100:g}",
+        )
+
+
+def _require_places(keypoints: Keypoints, lattice: Lattice, volume: Volume) -> None:
+    if keypoints.scale is None:
+        raise BadInput("points without a scale cannot be described: how much round them to look at is not known")
+    if not (np.isfinite(keypoints.position).all() and np.all(keypoints.scale > 0)):
+        raise BadInput("points to be described need finite positions, and scales above 0 mm")
+    outside = ~volume.grid.contains(keypoints.position)
+    if outside.any():
+        raise BadInput(
+            f"{int(outside.sum())} of {len(keypoints)} points lie outside '{volume.space}'", "is their frame LPS mm?"
+        )
+
+
+def _of(column: np.ndarray | None) -> np.ndarray:
+    assert column is not None
+    return column
