@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 
-from homolog.errors import BadInput
+from homolog.errors import BadInput, SpaceMismatch
 from homolog.features.configs import Surf3dConfig
 from homolog.features.selection import inside_mask, ranked, strongest
-from homolog.features.surf_lattice import Lattice, lattice_of
+from homolog.features.surf_lattice import Lattice, lattice_of, source_of
 from homolog.kernels import box_gradients, box_hessian, box_maxima, interpolate
 from homolog.kernels.box_hessian import Layer
 from homolog.space.keypoints import Keypoints
@@ -43,6 +44,7 @@ def detect(volume: Volume, config: Surf3dConfig = Surf3dConfig(), *, mask: Volum
 
     mask  labels in the picture's space on any grid, 0 where no point is wanted
     """
+    _require_options(config)
     lattice = lattice_of(volume, config)
     _require_room(lattice, volume)
     found = _detected(lattice, config, volume.space)
@@ -53,24 +55,28 @@ def detect(volume: Volume, config: Surf3dConfig = Surf3dConfig(), *, mask: Volum
 
 def describe(volume: Volume, keypoints: Keypoints, config: Surf3dConfig = Surf3dConfig()) -> Keypoints:
     """The same points with descriptors; their scales say how much of the picture each is described by."""
+    _require_places(keypoints, volume)
     lattice = lattice_of(volume, config)
-    _require_places(keypoints, lattice, volume)
+    _require_narrow(keypoints, lattice)
     return _described(keypoints, lattice, config)
 
 
 def patches(volume: Volume, keypoints: Keypoints, config: Surf3dConfig = Surf3dConfig()) -> np.ndarray:
-    """(N, 10, 10, 10) float32: intensities of the cube of five scales to each side of a point, one a scale."""
-    lattice = lattice_of(volume, config)
-    _require_places(keypoints, lattice, volume)
-    centre = lattice.grid.voxel(keypoints.position)
-    scale = _of(keypoints.scale) / lattice.spacing_mm
+    """(N, 10, 10, 10) float32: intensities of the cube of five scales to each side of a point, one a scale.
+
+    The cube lies along the lattice: its first two axes run against x and y, its third along z.
+    """
+    _require_places(keypoints, volume)
+    source = source_of(volume, config)
+    data = source.planes(0, source.grid.shape[0])
+    last = np.array(data.shape) - 1
     places = np.arange(PATCH_SIDE) - PATCH_REACH + 0.5
     offsets = np.stack(np.meshgrid(places, places, places, indexing="ij"), axis=-1).reshape(-1, 3)
-    data = lattice.picture.numpy()
-    found = np.empty((len(keypoints), PATCH_SIDE**3), np.float32)
-    last = np.array(data.shape) - 1
-    for row in range(len(keypoints)):
-        found[row] = interpolate.sample(data, np.clip(centre[row] + scale[row] * offsets, 0, last), "linear", 0.0)
+    centres = source.grid.voxel(keypoints.position)
+    scales = _of(keypoints.scale) / float(source.grid.spacing_mm[0])
+    found = np.empty((len(keypoints), len(offsets)), np.float32)
+    for row, (centre, scale) in enumerate(zip(centres, scales)):
+        found[row] = interpolate.sample(data, np.clip(centre + scale * offsets, 0, last), "linear", 0.0)
     return found.reshape(-1, *3 * (PATCH_SIDE,))
 
 
@@ -80,8 +86,7 @@ def patches(volume: Volume, keypoints: Keypoints, config: Surf3dConfig = Surf3dC
 
 def _detected(lattice: Lattice, config: Surf3dConfig, space: str) -> Keypoints:
     """All blobs, in no order that means anything."""
-    parts = [_refined(layers, places, config) for layers, places in _candidates(lattice, config)]
-    voxels, scale, response, sign = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    voxels, scale, response, sign = (np.concatenate(c) for c in zip(*_blobs(lattice, config), strict=True))
     return Keypoints(
         lattice.grid.world(voxels),
         space,
@@ -91,23 +96,28 @@ def _detected(lattice: Lattice, config: Surf3dConfig, space: str) -> Keypoints:
     )
 
 
-def _candidates(lattice: Lattice, config: Surf3dConfig) -> Iterator[tuple[list[Layer], np.ndarray]]:
-    """For each three neighbouring filters: their answers, and where the middle one's are strongest."""
-    shape = lattice.grid.shape
-    octaves = min(config.octaves, 1 + sum(min(shape) >= room for room in ROOM))
+def _blobs(lattice: Lattice, config: Surf3dConfig) -> Iterator[tuple[np.ndarray, ...]]:
+    """`_refined` of each three neighbouring filters, finer ones first."""
+    octaves = min(config.octaves, 1 + sum(min(lattice.grid.shape) >= room for room in ROOM))
+    least = config.threshold * lattice.levels**3
     layers: dict[int, Layer] = {}
-    for number, octave in enumerate(OCTAVES[:octaves]):
-        layers = {n: layers[n] for n in octave if n in layers}
-        for first in range(2):
-            chosen = octave[first : first + 3]
-            for n in chosen:
-                if n not in layers:
-                    layers[n] = box_hessian.layer(lattice.table, WIDTHS[n], STEPS[n], lattice.largest)
-            three = [layers[n] for n in chosen]
-            # the finest filter of all is not compared with, nor the coarsest of a single octave
-            use = (number + first > 0, True, octaves > 1 or first == 0)
-            least = config.threshold * lattice.levels**3
-            yield three, box_maxima.maxima(three, _margin(*three), least, use, skip=config.compat == "frog")
+    for number, (octave, first) in enumerate(product(OCTAVES[:octaves], range(2))):
+        chosen = octave[first : first + 3]
+        # no filter is asked for again once it was left out, and at most three are held
+        layers = {n: layers[n] for n in chosen if n in layers}
+        for n in chosen:
+            if n not in layers:
+                layers[n] = box_hessian.layer(lattice.table, WIDTHS[n], STEPS[n], lattice.largest)
+        # the finest filter of all is not compared with, nor the coarsest of a single octave
+        use = (number > 0, True, octaves > 1 or first == 0)
+        yield _strongest_places([layers[n] for n in chosen], least, use, config)
+
+
+def _strongest_places(
+    layers: list[Layer], least: float, use: tuple[bool, ...], config: Surf3dConfig
+) -> tuple[np.ndarray, ...]:
+    places = box_maxima.maxima(layers, _margin(*layers), least, use, skip=config.compat == "frog")
+    return _refined(layers, places, config)
 
 
 def _margin(below: Layer, middle: Layer, above: Layer) -> int:
@@ -168,11 +178,18 @@ def _described(keypoints: Keypoints, lattice: Lattice, config: Surf3dConfig) -> 
     return replace(keypoints, descriptors=ranked(found) if config.rank else found)
 
 
+def _require_options(config: Surf3dConfig) -> None:
+    if config.octaves < 1:
+        raise BadInput(f"{config.octaves} octaves find nothing", "--octaves 4")
+    if np.isnan(config.threshold):
+        raise BadInput("the threshold is no number", "--threshold 0")
+
+
 def _require_room(lattice: Lattice, volume: Volume) -> None:
     least = 2 * (2 * _margin(*(Layer(w, 2, np.empty(0), np.empty(0)) for w in WIDTHS[:3])) + 1)
     if min(lattice.grid.shape) < least:
         size = " x ".join(map(str, lattice.grid.shape))
-        finer = min(n * lattice.spacing_mm for n in lattice.grid.shape) / least
+        finer = min(lattice.grid.shape) * lattice.spacing_mm / least
         raise BadInput(
             f"'{volume.space}' has {size} voxels of {lattice.spacing_mm:.3g} mm: the smallest filter and its "
             f"descriptor need {least} along each axis",
@@ -180,15 +197,37 @@ def _require_room(lattice: Lattice, volume: Volume) -> None:
         )
 
 
-def _require_places(keypoints: Keypoints, lattice: Lattice, volume: Volume) -> None:
+def _require_places(keypoints: Keypoints, volume: Volume) -> None:
+    if keypoints.space != volume.space:
+        raise SpaceMismatch(
+            f"the points are in '{keypoints.space}', the image in '{volume.space}'",
+            f"if it is the same patient, name its space: read(path, space={keypoints.space!r})",
+        )
     if keypoints.scale is None:
-        raise BadInput("points without a scale cannot be described: how much round them to look at is not known")
-    if not (np.isfinite(keypoints.position).all() and np.all(keypoints.scale > 0)):
+        raise BadInput(
+            "points without a scale cannot be described: how much round them to look at is not known",
+            "dataclasses.replace(points, scale=numpy.full(len(points), 3.0)) for 3 mm",
+        )
+    if not (
+        np.isfinite(keypoints.position).all() and np.isfinite(keypoints.scale).all() and (keypoints.scale > 0).all()
+    ):
         raise BadInput("points to be described need finite positions, and scales above 0 mm")
     outside = ~volume.grid.contains(keypoints.position)
     if outside.any():
         raise BadInput(
             f"{int(outside.sum())} of {len(keypoints)} points lie outside '{volume.space}'", "is their frame LPS mm?"
+        )
+
+
+def _require_narrow(keypoints: Keypoints, lattice: Lattice) -> None:
+    """Raises where a descriptor's boxes would sum to more than 32 bits hold."""
+    most_mm = box_gradients.widest(lattice.largest) * lattice.spacing_mm
+    wide = _of(keypoints.scale) > most_mm
+    if wide.any():
+        raise BadInput(
+            f"{int(wide.sum())} of {len(keypoints)} points have scales above {most_mm:.3g} mm, the most that can be "
+            f"described on voxels of {lattice.spacing_mm:.3g} mm",
+            f"--sampling-mm {np.ceil(_of(keypoints.scale).max() / most_mm * lattice.spacing_mm * 100) / 100:g}",
         )
 
 

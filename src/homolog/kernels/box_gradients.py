@@ -18,8 +18,8 @@ PLACES, CUBE, SUMS = 10, 5, 6
 LENGTH = 8 * SUMS
 # The width, in scales, of the Gaussian that makes a cube's middle count more.
 SIGMA = 2.5
-# How far, in scales, boxes reach from a point, with a voxel for each rounding.
-REACH, ROUNDINGS = 6.0, 3
+# Box sums are told from numbers modulo 2^32 while they fit a signed number of 32 bits.
+LIMIT = 2**31
 
 
 def describe_reference(sums: np.ndarray, points: np.ndarray, scales: np.ndarray) -> np.ndarray:
@@ -68,6 +68,12 @@ def describe(table: np.ndarray, points: np.ndarray, scales: np.ndarray) -> np.nd
     table, points, scales = reading(table), reading(points, np.float64), reading(scales, np.float64)
     over_planes(lambda start, stop: _describe(table, points, scales, found, start, stop), len(points), at_least=16)
     return found
+
+
+def widest(largest: int) -> float:
+    """The largest scale, in voxels, whose boxes' sums stay below 2^31, of counts up to `largest`."""
+    half = int(np.cbrt((LIMIT - 1) / (4 * max(1, largest))) + 1e-9)
+    return half + 0.49
 
 
 @njit(nogil=True, cache=True)

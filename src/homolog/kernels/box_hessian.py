@@ -6,6 +6,7 @@ The derivatives are 3D-SURF's (Bay et al., CVIU 110:346, 2008, in three dimensio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,6 +22,8 @@ ALPHA, BETA = np.float32(0.8330), np.float32(0.7603)
 NO_BLOB, DARK, BRIGHT = 0, 1, 2
 # Sums are kept modulo 2^32: a difference is exact while it fits a signed number of 32 bits.
 LIMIT = 2**31
+# Voxels asked for at once while sums are made: 16 MB.
+AT_ONCE = 4_194_304
 
 
 @dataclass(frozen=True)
@@ -110,22 +113,31 @@ def layer_reference(counts: np.ndarray, width: int, step: int) -> Layer:
 # The kernels
 
 
-def sums(data: np.ndarray, low: float = 0.0, levels: float = 1.0, truncated: bool = False) -> np.ndarray:
+def sums(
+    planes: Callable[[int, int], np.ndarray],
+    shape: tuple[int, int, int],
+    low: float = 0.0,
+    levels: float = 1.0,
+    truncated: bool = False,
+) -> np.ndarray:
     """(I + 1, J + 1, K + 1) uint32: as the twin, modulo 2^32, of counts made on the way.
 
-    data       (I, J, K) float32; the count of a voxel is (value - low) * levels, to the nearest whole number
+    planes     gives planes start..stop of a picture, (stop - start, J, K) float32, so that it is never held whole; the
+               count of a voxel is (value - low) * levels, to the nearest whole number, and 0 for values below `low`
     truncated  values are cut to whole numbers, towards 0, before `low` is taken off
     """
-    data = reading(data, np.float32)
-    table = np.zeros(tuple(n + 1 for n in data.shape), np.uint32)
+    table = np.zeros(tuple(n + 1 for n in shape), np.uint32)
     base = float(np.trunc(low)) if truncated else low
-
-    def planes(start: int, stop: int) -> None:
-        _sum_planes(data, base, levels, truncated, table, start, stop)
-
-    over_planes(planes, data.shape[0])
+    step = max(1, AT_ONCE // (shape[1] * shape[2]))
+    for first in range(0, shape[0], step):
+        last = min(first + step, shape[0])
+        _count(reading(planes(first, last), np.float32), base, levels, truncated, table[first : last + 1])
     over_planes(lambda start, stop: _sum_over_planes(table, start, stop), table.shape[1])
     return table
+
+
+def _count(part: np.ndarray, base: float, levels: float, truncated: bool, table: np.ndarray) -> None:
+    over_planes(lambda start, stop: _sum_planes(part, base, levels, truncated, table, start, stop), len(part))
 
 
 def layer(table: np.ndarray, width: int, step: int, largest: int) -> Layer:
@@ -196,7 +208,7 @@ def _sum_planes(data, low, levels, truncated, table, start, stop):  # type: igno
             here, above, row = table[i + 1, j + 1], table[i + 1, j], data[i, j]
             for k in range(data.shape[2]):
                 value = np.trunc(row[k]) if truncated else row[k]
-                total = np.uint32(total + np.uint32((value - low) * levels + 0.5))
+                total = np.uint32(total + np.uint32(max(0.0, value - low) * levels + 0.5))
                 here[k + 1] = total + above[k + 1]
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from homolog.kernels import (
+    along_axes,
+    box_gradients,
+    box_hessian,
+    box_maxima,
     bspline,
     displacement,
     displacement_cost,
@@ -14,6 +18,7 @@ from homolog.kernels import (
     inversion,
     jacobian,
     mind,
+    neighbours,
     noise,
     points,
     soft_match,
@@ -53,6 +58,16 @@ def warm() -> None:
     corners, known = np.full((1, 3), 2), np.ones(codes.shape, bool)
     costs = displacement_cost.block_costs(codes, codes, known, corners, edge=2, radius=1)
     soft_match.votes(costs, np.zeros((1, 3)), 1, 1.0)
+    along_axes.sample(image, [voxels[:, 0]] * 3)
+    table = box_hessian.sums(lambda start, stop: np.zeros((stop - start, 50, 50), np.float32), (50, 50, 50))
+    layers = [box_hessian.layer(table, width, 2, 1) for width in (9, 15, 21)]
+    box_maxima.maxima(layers, 11, 0.0, (True, True, True))
+    box_gradients.describe(table, voxels, voxels[:, 0])
+    # all alike, so that the products leave doubt
+    same, rows, places = np.zeros((4, 3), np.float32), np.arange(4), np.ones((4, 4))
+    neighbours.nearest_in_bands(same, same, rows, rows, 0 * rows, 0 * rows + 4)
+    for dtype in (np.float32, np.float64):
+        neighbours.nearest_around(same.astype(dtype), same.astype(dtype), rows, rows, places, places, 1.0, 1.3)
 
 
 if __name__ == "__main__":

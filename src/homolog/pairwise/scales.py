@@ -11,7 +11,7 @@ from homolog.kernels import mind
 from homolog.pairwise.start import QUIET
 from homolog.space.grid import Grid
 from homolog.space.prepared import Level, Prepared, warped
-from homolog.space.transforms import Affine
+from homolog.space.transforms import Affine, Transform
 
 # The fine levels have about this many voxels in the fixed picture's box, between these spacings in mm: more of them
 # doubled the time and changed the map by less than the patients differ.
@@ -66,13 +66,13 @@ class Scale:
     def name(self) -> str:
         return f"{self.fixed.grid.spacing_mm[0]:.3g} mm"
 
-    def moved(self, matrix: np.ndarray) -> tuple[Level, np.ndarray]:
-        """The moving picture on the fixed grid under a map, and its codes."""
-        level = warped(self.moving, matrix, self.fixed.grid)
+    def moved(self, moving_from_fixed: np.ndarray | Transform) -> tuple[Level, np.ndarray]:
+        """The moving picture on the fixed grid under a matrix (4, 4) or any map, and its codes."""
+        level = warped(self.moving, moving_from_fixed, self.fixed.grid)
         return level, mind.codes(level.data, MIND_STEP, self.moving_floor)
 
-    def agreement(self, matrix: np.ndarray) -> Agreement:
-        level, codes = self.moved(matrix)
+    def agreement(self, moving_from_fixed: np.ndarray | Transform) -> Agreement:
+        level, codes = self.moved(moving_from_fixed)
         both = self.fixed.known & level.known
         counted = both & (self.fixed.body | level.body)
         if not counted.any():
@@ -82,10 +82,16 @@ class Scale:
         chance = float(mind.hamming(one, mixed).mean())
         similarity = 1 - float(mind.hamming(one, other).mean()) / max(chance, 1e-6)
         # the moving patient's voxels are counted on the fixed grid, where each stands for det of its own
-        moving_size = self.moving.body.sum() / abs(np.linalg.det(matrix[:3, :3]))
+        moving_size = self.moving.body.sum() / self._growth(moving_from_fixed)
         fixed_seen = (self.fixed.body & level.known).sum() / max(self.fixed.body.sum(), 1)
         moving_seen = (level.body & self.fixed.known).sum() / max(moving_size, 1)
         return Agreement(similarity, float(min(1.0, max(fixed_seen, moving_seen))))
+
+    def _growth(self, moving_from_fixed: np.ndarray | Transform) -> float:
+        """How many times larger the moving patient is, by volume."""
+        if isinstance(moving_from_fixed, np.ndarray):
+            return float(abs(np.linalg.det(moving_from_fixed[:3, :3])))
+        return float(np.median(np.abs(np.linalg.det(moving_from_fixed.jacobian(self.patient_mm)))))
 
 
 def _floor(level: Level) -> float:

@@ -10,7 +10,7 @@ from homolog.errors import BadInput, SpaceMismatch
 from homolog.kernels import foreground
 from homolog.space import sampling
 from homolog.space.grid import Grid
-from homolog.space.transforms import Affine
+from homolog.space.transforms import Affine, Transform
 from homolog.space.volume import Volume
 
 # What a voxel of `Level.state` says.
@@ -135,9 +135,11 @@ def isotropic(grid: Grid, spacing_mm: float) -> Grid:
     return Grid.regular(shape.tolist(), spacing_mm, origin, axes)
 
 
-def warped(level: Level, moving_from_fixed: np.ndarray, grid: Grid) -> Level:
-    """A moving picture on a grid of the fixed patient; matrix (4, 4) LPS mm."""
-    transform = Affine(moving_from_fixed)
+def warped(level: Level, moving_from_fixed: np.ndarray | Transform, grid: Grid) -> Level:
+    """A moving picture on a grid of the fixed patient, under a matrix (4, 4) LPS mm or any map."""
+    if isinstance(moving_from_fixed, np.ndarray):
+        moving_from_fixed = Affine(moving_from_fixed)
+    transform = moving_from_fixed.renamed(fixed="fixed", moving="moving")
     dark = float(level.data.min())
     data = sampling.warp(Volume(level.data, level.grid, "moving"), transform, grid, outside=dark)
     state = sampling.warp(Volume(level.state, level.grid, "moving", "labels"), transform, grid, outside=UNKNOWN)

@@ -91,8 +91,26 @@ def apply(transform: Transform, thing: Volume | Keypoints, grid: Grid | None = N
 def resample(volume: Volume, grid: Grid, *, outside: float, interpolation: Interpolation | None = None) -> Volume:
     """The same picture on another grid of the same patient, low-passed first along axes that become coarser."""
     if volume.kind == "intensity":
-        volume = volume.with_data(_low_pass(volume, grid))
+        volume = low_passed(volume, grid)
     return warp(volume, Affine.identity(volume.space, volume.space), grid, outside=outside, interpolation=interpolation)
+
+
+def low_passed(volume: Volume, grid: Grid) -> Volume:
+    """Smoothed so that a sample on the grid has the point spread of its voxels (Cardoso et al., MICCAI 2015).
+
+    A voxel of width s spreads like a Gaussian of full width s at half maximum, so the kernel that takes spacing s to
+    spacing t has a variance of (t^2 - s^2) / (8 ln 2); for oblique grids t^2 is measured along the volume's own axes.
+    """
+    source = volume.grid.spacing_mm
+    target = np.sqrt(((volume.grid.axes.T @ grid.world_from_voxel[:3, :3]) ** 2).sum(axis=1))
+    variance_mm2 = np.maximum(0, target**2 - source**2) / (8 * np.log(2))
+    # one part in a thousand: headers round their spacings
+    sigma_vox = np.where(target > 1.001 * source, np.sqrt(variance_mm2) / source, 0.0).tolist()
+    if not any(sigma_vox):
+        return volume
+    if isinstance(volume.data, np.ndarray):
+        return volume.with_data(smooth.smooth(volume.data, sigma_vox))
+    return volume.with_data(smooth.smooth_torch(volume.data, sigma_vox))
 
 
 def pyramid(volume: Volume, spacings_mm: list[float]) -> list[Volume]:
@@ -171,24 +189,6 @@ def _warp_torch(moving: Volume, transform: Transform, grid: Grid, mode: str, out
         voxels = points @ matrix[:3, :3].T + matrix[:3, 3]
         parts.append(interpolate.sample_torch(data, voxels, mode, outside).reshape(stop - start, *grid.shape[1:]))
     return torch.cat(parts)
-
-
-def _low_pass(volume: Volume, grid: Grid) -> Any:
-    """Smoothed so that the result has the point spread of the coarser voxels (Cardoso et al., MICCAI 2015).
-
-    A voxel of width s spreads like a Gaussian of full width s at half maximum, so the kernel that takes spacing s to
-    spacing t has a variance of (t^2 - s^2) / (8 ln 2); for oblique grids t^2 is measured along the volume's own axes.
-    """
-    source = volume.grid.spacing_mm
-    target = np.sqrt(((volume.grid.axes.T @ grid.world_from_voxel[:3, :3]) ** 2).sum(axis=1))
-    variance_mm2 = np.maximum(0, target**2 - source**2) / (8 * np.log(2))
-    # one part in a thousand: headers round their spacings
-    sigma_vox = np.where(target > 1.001 * source, np.sqrt(variance_mm2) / source, 0.0).tolist()
-    if not any(sigma_vox):
-        return volume.data
-    if isinstance(volume.data, np.ndarray):
-        return smooth.smooth(volume.data, sigma_vox)
-    return smooth.smooth_torch(volume.data, sigma_vox)
 
 
 def _mode(volume: Volume, interpolation: Interpolation | None) -> str:
