@@ -1,7 +1,7 @@
-"""Gaussian blurs along the axes of a picture, as tables of what each voxel takes from which others.
+"""Gaussian blurs along the axes of a picture, by tables of what each voxel takes from which others.
 
-A table is two arrays for an axis of n voxels: `start` (n,) int64, the first voxel read, and `weights` (n, W). So borders,
-spacings between voxels and spacings between taps cost nothing where the picture is blurred.
+A table is two arrays for an axis of n voxels: `start` (n,) int64, the first voxel read, and `weights` (n, W) float64.
+So borders, and taps that lie between voxels, cost nothing where a picture is blurred.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from homolog.kernels.arrays import reading
 from homolog.kernels.threads import over_planes
 
 Table = tuple[np.ndarray, np.ndarray]
-# Taps reach three standard deviations and lie this many mm apart, whatever the voxels (Rister et al., 2017).
-REACH, TAP_MM = 3.0, 1.0
-# A published program mirrors beyond the last voxel with this slip.
+# Standard deviations: 6e-5 of a Gaussian's weight lies beyond.
+REACH = 4.0
+# Of the published program: taps reach so many standard deviations and lie 1 mm apart, whatever the voxels.
+PUBLISHED_REACH = 3.0
+# And the slip, in voxels, by which it misses the mirror image beyond the last voxel.
 SLIP = 0.1
 
 
@@ -23,42 +25,50 @@ SLIP = 0.1
 # The definitions
 
 
-def taps_reference(sigma_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """(T,) places in mm, a multiple of 1 mm each, and (T,) weights whose sum is 1."""
-    reach = max(int(np.ceil(REACH * sigma_mm / TAP_MM)), 1)
-    places = np.arange(-reach, reach + 1) * TAP_MM
-    weights = np.exp(-(places**2) / (2 * sigma_mm**2))
-    return places, weights / weights.sum()
+def line_reference(line: np.ndarray, spacing_mm: float, sigma_mm: float) -> np.ndarray:
+    """The twin of `table`: (n,) a line of voxels blurred by Lindeberg's discrete Gaussian, mirrored about its ends.
+
+    Its weight at n voxels is exp(-t) I_n(t), t the variance in voxels squared (Lindeberg, IEEE PAMI 12:234, 1990).
+    However coarse the voxels are, its variance is t, and two blurs are one by the sum of their variances; a sampled
+    Gaussian's is not, nor that of taps which read between voxels.
+    """
+    from scipy.special import ive
+
+    reach = _reach(sigma_mm / spacing_mm)
+    shifts = np.arange(-reach, reach + 1)
+    weights = ive(np.abs(shifts), (sigma_mm / spacing_mm) ** 2)
+    padded = np.pad(line, reach, mode="reflect")
+    return np.correlate(padded, weights / weights.sum(), mode="valid")
 
 
-def line_reference(line: np.ndarray, spacing_mm: float, sigma_mm: float, *, slipped: bool) -> np.ndarray:
-    """(n,) float64: a line of voxels blurred; between voxels it is read by linear interpolation.
+def published_line_reference(line: np.ndarray, spacing_mm: float, sigma_mm: float) -> np.ndarray:
+    """The twin of `published_table`: (n,) a line blurred as the published program does, with its way beyond the ends.
 
-    slipped  how it is continued: mirrored about the end voxels, or as a published program does
+    Taps 1 mm apart read by linear interpolation. From one voxel before the first on they are mirrored, up to there the
+    line is continued straight; from the last voxel on the mirror is a tenth of a voxel off.
     """
     last = len(line) - 1
     blurred = np.zeros(len(line))
     for n in range(len(line)):
-        for place, weight in zip(*taps_reference(sigma_mm)):
-            read = n - place / spacing_mm
-            read = _slipped_reference(read, last) if slipped else _mirrored_reference(read, last)
+        for place_mm, weight in zip(*published_taps(sigma_mm)):
+            read = n - place_mm / spacing_mm
+            if int(read) < 0:
+                read = -read
+            elif int(read) >= last:
+                read = 2 * last - read - SLIP
+            # once mirrored, beyond the other end still: undefined there, the end voxel here
+            read = min(max(read, -1.0), float(last))
             low = min(int(read), last - 1)
             blurred[n] += weight * ((1 - (read - low)) * line[low] + (read - low) * line[low + 1])
     return blurred
 
 
-def _mirrored_reference(read: float, last: int) -> float:
-    read = abs(read) % (2 * last)
-    return min(read, 2 * last - read)
-
-
-def _slipped_reference(read: float, last: int) -> float:
-    """Just before the first voxel a line is continued straight on; it counts as the first cell."""
-    if int(read) < 0:
-        read = -read
-    elif int(read) >= last:
-        read = 2 * last - read - SLIP
-    return min(max(read, -1.0), float(last))
+def published_taps(sigma_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) places in mm, and (T,) weights whose sum is 1."""
+    reach = max(int(np.ceil(PUBLISHED_REACH * sigma_mm)), 1)
+    places = np.arange(-reach, reach + 1)
+    weights = np.exp(-(places**2) / (2 * sigma_mm**2))
+    return places, weights / weights.sum()
 
 
 def blur_reference(data: np.ndarray, tables: tuple[Table, Table, Table]) -> np.ndarray:
@@ -76,37 +86,45 @@ def blur_reference(data: np.ndarray, tables: tuple[Table, Table, Table]) -> np.n
 # Tables
 
 
-def table(voxels: int, spacing_mm: float, sigma_mm: float, *, slipped: bool = False) -> Table:
-    """The table of `line_reference`; an axis of one voxel is left alone.
+def table(voxels: int, spacing_mm: float, sigma_mm: float) -> Table:
+    """What `line_reference` reads for each of so many voxels; an axis of one voxel is left alone."""
+    from scipy.special import ive
 
-    returns  start (n,) int64, weights (n, W) float64
-    """
-    if voxels == 1:
-        return np.zeros(1, np.int64), np.ones((1, 1))
-    places, weights = taps_reference(sigma_mm)
+    reach = _reach(sigma_mm / spacing_mm)
+    shifts = np.arange(-reach, reach + 1)
+    weights = ive(np.abs(shifts), (sigma_mm / spacing_mm) ** 2)
+    read = np.abs(np.arange(voxels)[:, None] + shifts) % max(1, 2 * (voxels - 1))
+    return _gathered(np.minimum(read, 2 * (voxels - 1) - read), weights / weights.sum(), reach)
+
+
+def published_table(voxels: int, spacing_mm: float, sigma_mm: float) -> Table:
+    """What `published_line_reference` reads for each of two voxels or more."""
+    places_mm, weights = published_taps(sigma_mm)
     last = voxels - 1
-    read = np.arange(voxels)[:, None] - places / spacing_mm
-    read = _slipped(read, last) if slipped else _mirrored(read, last)
+    read = np.arange(voxels)[:, None] - places_mm / spacing_mm
+    whole = np.trunc(read)
+    read = np.clip(np.where(whole < 0, -read, np.where(whole >= last, 2 * last - read - SLIP, read)), -1, last)
     low = np.minimum(read.astype(np.int64), last - 1)
-    reach = int(np.ceil(places[-1] / spacing_mm)) + 1
+    share = read - low
+    both = np.concatenate((low, low + 1), axis=1), np.concatenate(((1 - share) * weights, share * weights), axis=1)
+    return _gathered(*both, int(np.ceil(places_mm[-1] / spacing_mm)) + 1)
+
+
+def _gathered(read: np.ndarray, weights: np.ndarray, reach: int) -> Table:
+    """A table from the voxels that each voxel reads (n, T), `reach` away at most, and their weights, (n, T) or (T,)."""
+    voxels = len(read)
     width = min(voxels, 2 * reach + 1)
     start = np.clip(np.arange(voxels) - reach, 0, voxels - width)
     rows = np.zeros((voxels, width))
-    row = np.broadcast_to(np.arange(voxels)[:, None], low.shape)
-    np.add.at(rows, (row, low - start[:, None]), weights * (1 - (read - low)))
-    np.add.at(rows, (row, low + 1 - start[:, None]), weights * (read - low))
+    row = np.broadcast_to(np.arange(voxels)[:, None], read.shape)
+    np.add.at(rows, (row, read - start[:, None]), np.broadcast_to(weights, read.shape))
+    start.flags.writeable = rows.flags.writeable = False
     return start, rows
 
 
-def _mirrored(read: np.ndarray, last: int) -> np.ndarray:
-    folded = np.abs(read) % (2 * last)
-    return np.minimum(folded, 2 * last - folded)
-
-
-def _slipped(read: np.ndarray, last: int) -> np.ndarray:
-    whole = np.trunc(read)
-    folded = np.where(whole < 0, -read, np.where(whole >= last, 2 * last - read - SLIP, read))
-    return np.clip(folded, -1, last)
+def _reach(sigma_vox: float) -> int:
+    # a voxel more: of small blurs the discrete Gaussian has longer tails than the continuous one
+    return int(np.ceil(REACH * sigma_vox)) + 1
 
 
 # ---------------------------------------------------------------------------------------------------------------------

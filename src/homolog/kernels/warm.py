@@ -12,6 +12,8 @@ from homolog.kernels import (
     bspline,
     displacement,
     displacement_cost,
+    extrema,
+    gradient_histogram,
     implicit,
     implicit_cells,
     interpolate,
@@ -21,7 +23,9 @@ from homolog.kernels import (
     neighbours,
     noise,
     points,
+    scale_space,
     soft_match,
+    structure,
 )
 
 
@@ -63,11 +67,17 @@ def warm() -> None:
     layers = [box_hessian.layer(table, width, 2, 1) for width in (9, 15, 21)]
     box_maxima.maxima(layers, 11, 0.0, (True, True, True))
     box_gradients.describe(table, voxels, voxels[:, 0])
+    blur = scale_space.table(4, 1.0, 1.0)
+    level = scale_space.blur(image, (blur, blur, blur))
+    extrema.largest(image, level)
+    extrema.extrema([level] * 4, 0.0)
+    structure.moments(level, voxels, voxels[:, 0], np.ones(3))
+    gradient_histogram.histograms(level, voxels, voxels[:, 0], np.stack([np.eye(3)] * 5), np.ones(3))
     # all alike, so that the products leave doubt
     same, rows, places = np.zeros((4, 3), np.float32), np.arange(4), np.ones((4, 4))
     neighbours.nearest_in_bands(same, same, rows, rows, 0 * rows, 0 * rows + 4)
-    for dtype in (np.float32, np.float64):
-        neighbours.nearest_around(same.astype(dtype), same.astype(dtype), rows, rows, places, places, 1.0, 1.3)
+    for precision in (np.float32, np.float64):
+        neighbours.nearest_around(same.astype(precision), same.astype(precision), rows, rows, places, places, 1.0, 1.3)
 
 
 if __name__ == "__main__":

@@ -50,51 +50,43 @@ def _nearest(
 ) -> tuple[Nearest, Nearest]:
     """The two nearest of every fixed point, and of every moving one, among those that pass the gates."""
     assert fixed.descriptors is not None and moving.descriptors is not None
-    forwards, backwards = _nothing(len(fixed)), _nothing(len(moving))
+    forwards, backwards = Nearest.nothing(len(fixed)), Nearest.nothing(len(moving))
+    fixed_scale, moving_scale, ratio = _scales(fixed, moving, config)
     for here, there in comparable(fixed, moving, config):
         if not (len(here) and len(there)):
             continue
         if moved is None:
-            here, there, start, stop = _bands(fixed, moving, here, there, config)
-            found = neighbours.nearest_in_bands(fixed.descriptors[here], moving.descriptors[there], start, stop)
+            here, there, start, stop = _bands(fixed_scale, moving_scale, here, there, ratio)
+            found = neighbours.nearest_in_bands(fixed.descriptors, moving.descriptors, here, there, start, stop)
         else:
-            offsets, candidates = _lists(fixed, moving, here, there, config, moved)
-            found = neighbours.nearest_listed(fixed.descriptors[here], moving.descriptors[there], offsets, candidates)
-        for whole, part, own, other in ((forwards, found[0], here, there), (backwards, found[1], there, here)):
-            whole.distance[own] = part.distance
-            whole.index[own] = np.where(part.index >= 0, other[part.index], -1)
+            expected = np.column_stack((moved[here], fixed_scale[here]))
+            seen = np.column_stack((moving.position[there], moving_scale[there]))
+            gates = (config.within_mm or np.inf, ratio)
+            found = neighbours.nearest_around(
+                fixed.descriptors, moving.descriptors, here, there, expected, seen, *gates
+            )
+        for whole, part, rows in ((forwards, found[0], here), (backwards, found[1], there)):
+            whole.index[rows], whole.distance[rows] = part.index, part.distance
     return forwards, backwards
 
 
+def _scales(fixed: Keypoints, moving: Keypoints, config: MatchConfig) -> tuple[np.ndarray, np.ndarray, float]:
+    """(N,) and (M,) mm, and how many times the smaller the larger of two may be; all alike where nothing limits it."""
+    if config.scale_ratio is None or fixed.scale is None or moving.scale is None:
+        return np.ones(len(fixed)), np.ones(len(moving)), 1.0
+    return np.asarray(fixed.scale, np.float64), np.asarray(moving.scale, np.float64), config.scale_ratio
+
+
 def _bands(
-    fixed: Keypoints, moving: Keypoints, here: np.ndarray, there: np.ndarray, config: MatchConfig
+    fixed_scale: np.ndarray, moving_scale: np.ndarray, here: np.ndarray, there: np.ndarray, ratio: float
 ) -> tuple[np.ndarray, ...]:
     """Both sides' rows in the order of their scales, and for each of the first side the range it may have."""
-    if config.scale_ratio is None or fixed.scale is None or moving.scale is None:
-        return here, there, np.zeros(len(here), np.int64), np.full(len(here), len(there), np.int64)
-    here = here[np.argsort(fixed.scale[here], kind="stable")]
-    there = there[np.argsort(moving.scale[there], kind="stable")]
-    own, other = fixed.scale[here], moving.scale[there]
-    start = np.searchsorted(other, own / config.scale_ratio, "left")
-    return here, there, start, np.searchsorted(other, own * config.scale_ratio, "right")
-
-
-def _lists(
-    fixed: Keypoints, moving: Keypoints, here: np.ndarray, there: np.ndarray, config: MatchConfig, moved: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each row `here`, which of `there` lie near enough to where the prior map puts it, of a fitting scale."""
-    from scipy.spatial import cKDTree
-
-    tree = cKDTree(moving.position[there])
-    found = tree.query_ball_point(moved[here], config.within_mm, return_sorted=True)
-    counts = np.array([len(row) for row in found], np.int64)
-    candidates = np.fromiter((n for row in found for n in row), np.int64, int(counts.sum()))
-    owner = np.repeat(np.arange(len(here)), counts)
-    if config.scale_ratio is not None and fixed.scale is not None and moving.scale is not None:
-        own, other = fixed.scale[here][owner], moving.scale[there][candidates]
-        kept = np.maximum(own, other) <= config.scale_ratio * np.minimum(own, other)
-        owner, candidates = owner[kept], candidates[kept]
-    return np.r_[0, np.cumsum(np.bincount(owner, minlength=len(here)))], candidates
+    here = here[np.argsort(fixed_scale[here], kind="stable")]
+    there = there[np.argsort(moving_scale[there], kind="stable")]
+    own, other = fixed_scale[here], moving_scale[there]
+    # as products on both sides, so that a pair at the very limit passes whichever of the two is the fixed one
+    start = np.searchsorted(ratio * other, own, "left")
+    return here, there, start, np.searchsorted(other, ratio * own, "right")
 
 
 def _passing(found: Nearest, config: MatchConfig) -> np.ndarray:
@@ -108,10 +100,6 @@ def _passing(found: Nearest, config: MatchConfig) -> np.ndarray:
     return np.asarray(passing)
 
 
-def _nothing(count: int) -> Nearest:
-    return Nearest(np.full((count, 2), -1, np.int64), np.full((count, 2), np.inf))
-
-
 def _prior(
     fixed: Keypoints, moving: Keypoints, config: MatchConfig, moving_from_fixed: Transform | None
 ) -> np.ndarray | None:
@@ -120,33 +108,49 @@ def _prior(
         return None
     if moving_from_fixed is None:
         raise BadInput("how near points lie to where a map puts them needs that map", "match(..., moving_from_fixed=T)")
+    require_ends(fixed, moving, moving_from_fixed)
+    return np.asarray(moving_from_fixed.apply(fixed.position))
+
+
+def require_ends(fixed: Keypoints, moving: Keypoints, moving_from_fixed: Transform) -> None:
     if (moving_from_fixed.fixed, moving_from_fixed.moving) != (fixed.space, moving.space):
         raise SpaceMismatch(
             f"the map {moving_from_fixed.describe()}, but the points are in '{fixed.space}' and '{moving.space}'",
             "invert it, or name the points' spaces",
         )
-    return np.asarray(moving_from_fixed.apply(fixed.position))
+
+
+def require_finite(points: Keypoints, *columns: str) -> None:
+    for column in columns:
+        values = getattr(points, column)
+        if values is not None and not np.isfinite(values).all():
+            raise BadInput(f"the column '{column}' of the points of '{points.space}' holds NaN or infinite values")
+
+
+def require_scale_ratio(scale_ratio: float | None) -> None:
+    if scale_ratio is not None and not scale_ratio >= 1:
+        raise BadInput(f"the larger of two scales is to be {scale_ratio} times the smaller", "scale_ratio=1.3")
 
 
 def _require_comparable(fixed: Keypoints, moving: Keypoints) -> None:
+    widths = []
     for points, what in ((fixed, "fixed"), (moving, "moving")):
         if points.descriptors is None:
             raise BadInput(f"the {what} points ('{points.space}') have no descriptors", "detect them with descriptors")
-        if not np.isfinite(points.descriptors).all():
-            raise BadInput(f"descriptors of the {what} points ('{points.space}') hold NaN or infinite values")
-    assert fixed.descriptors is not None and moving.descriptors is not None
-    lengths = [points.descriptors.shape[1] for points in (fixed, moving) if points.descriptors is not None]
-    if lengths[0] != lengths[1] and len(fixed) and len(moving):
+        require_finite(points, "descriptors", "position", "scale")
+        widths.append(points.descriptors.shape[1])
+    if widths[0] != widths[1] and len(fixed) and len(moving):
         raise BadInput(
-            f"descriptors of '{fixed.space}' have {lengths[0]} numbers, those of '{moving.space}' {lengths[1]}",
+            f"descriptors of '{fixed.space}' have {widths[0]} numbers, those of '{moving.space}' {widths[1]}",
             "detect both with the same method",
         )
 
 
 def _require_config(config: MatchConfig) -> None:
+    require_scale_ratio(config.scale_ratio)
     if config.ratio is not None and not 0 < config.ratio <= 1:
-        raise BadInput(f"the ratio of the nearest's distance to the next one's is {config.ratio}", "ratio=0.9")
-    if config.scale_ratio is not None and config.scale_ratio < 1:
-        raise BadInput(f"the larger of two scales is {config.scale_ratio} times the smaller", "scale_ratio=1.3")
+        raise BadInput(f"the nearest is to be {config.ratio} times as far as the next one", "ratio=0.9")
+    if config.most_distance is not None and not config.most_distance >= 0:
+        raise BadInput(f"descriptors are to be at most {config.most_distance} apart", "most_distance=0.5")
     if config.within_mm is not None and not config.within_mm > 0:
         raise BadInput(f"points are looked for within {config.within_mm} mm", "within_mm=20")
