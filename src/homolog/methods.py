@@ -8,10 +8,12 @@ from typing import Any
 
 PAIRWISE = {
     "linear": "homolog.pairwise.linear:register",
+    "keypoint": "homolog.pipelines.keypoint:register",
 }
 # The frozen Config of each, whose fields are its flags; it lies where nothing heavy is imported.
 PAIRWISE_OPTIONS = {
     "linear": "homolog.pairwise.configs:LinearConfig",
+    "keypoint": "homolog.pairwise.configs:KeypointConfig",
 }
 
 # From a volume to its keypoints.

@@ -10,14 +10,24 @@ from scipy.spatial.transform import Rotation
 
 from homolog import Affine, Grid, Volume, methods
 from homolog.errors import BadInput, SpaceMismatch
-from homolog.pairwise.configs import LinearConfig
+from homolog.pairwise.configs import KeypointConfig, LinearConfig
 from tests.geometry import oblique_grid
 
 # Each method as quick as it goes on pictures of 6 mm; the laws do not depend on it.
-QUICK = {"linear": LinearConfig(spacing_mm=6.0, most_blocks=500)}
+QUICK = {
+    "linear": LinearConfig(spacing_mm=6.0, most_blocks=500),
+    "keypoint": KeypointConfig(kind="affine", sampling_mm=2.5),
+}
+# Keypoints are small things: pictures that hold any have voxels so many times finer.
+FINER = {"linear": 1, "keypoint": 2}
 CENTRE = np.array([20.0, -35.0, 310.0])
-# Blocks are told to half a voxel of 6 mm each; the map is the mean of hundreds.
-CLOSE_MM = 1.0
+# mm at the patient's worst place. Blocks are told to half a voxel of 6 mm each, and the map is the mean of hundreds; of
+# keypoints, which slide along smooth edges by more, there are dozens.
+CLOSE_MM = {"linear": 1.0, "keypoint": 3.0}
+# mm between answers to nearly the same question: keypoints come and go as voxels are rounded, blocks do not.
+STEADY_MM = {"linear": 0.1, "keypoint": 2.0}
+# What goes by whether a place is bright or dark finds nothing in a negative.
+KNOWS_NEGATIVES = {"linear": True, "keypoint": False}
 
 
 @pytest.fixture(scope="module", params=list(methods.PAIRWISE))
@@ -29,15 +39,21 @@ def register(name, fixed, moving, **options):
     return methods.resolve(methods.PAIRWISE[name])(fixed, moving, options.pop("config", QUICK[name]), **options)
 
 
-def fixed_grid():
+def fixed_grid(times=1):
     axes = Rotation.from_rotvec((0.1, -0.15, 0.2)).as_matrix() * (1, 1, -1)
     grid = Grid.regular((60, 54, 58), (4.6, 5.0, 5.4), (0, 0, 0), axes)
-    return about(grid, CENTRE)
+    return about(finer(grid, times), CENTRE)
 
 
-def moving_grid():
+def moving_grid(times=1):
     axes = Rotation.from_rotvec((-0.1, 0.1, 0.1)).as_matrix()[:, [2, 0, 1]] * (-1, 1, 1)
-    return about(Grid.regular((52, 64, 56), (6.0, 4.4, 5.0), (0, 0, 0), axes), CENTRE)
+    return about(finer(Grid.regular((52, 64, 56), (6.0, 4.4, 5.0), (0, 0, 0), axes), times), CENTRE)
+
+
+def finer(grid, times):
+    matrix = grid.world_from_voxel.copy()
+    matrix[:3, :3] /= times
+    return Grid([times * n for n in grid.shape], matrix)
 
 
 def about(grid, centre):
@@ -104,7 +120,7 @@ def rigid_motion(shift_mm, degrees=0.0):
 
 @pytest.fixture(scope="module")
 def pair(name):
-    return scan(fixed_grid(), "fixed"), scan(moving_grid(), "moving", truth().inverse())
+    return scan(fixed_grid(FINER[name]), "fixed"), scan(moving_grid(FINER[name]), "moving", truth().inverse())
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +129,7 @@ def found(pair, name):
 
 
 def test_identical_volumes_need_no_motion(name):
-    volume = scan(fixed_grid(), "fixed")
+    volume = scan(fixed_grid(FINER[name]), "fixed")
     result = register(name, volume, volume.in_space("moving"))
     assert error_mm(result.moving_from_fixed, Affine.identity("fixed", "moving")) < 0.05
     assert result.similarity_after > 0.99
@@ -121,7 +137,7 @@ def test_identical_volumes_need_no_motion(name):
 
 
 def test_a_drawn_map_is_recovered(name, found):
-    assert error_mm(found.moving_from_fixed, truth()) < CLOSE_MM
+    assert error_mm(found.moving_from_fixed, truth()) < CLOSE_MM[name]
     assert (found.moving_from_fixed.fixed, found.moving_from_fixed.moving) == ("fixed", "moving")
     assert found.similarity_after > found.similarity_before
     assert not found.is_poor
@@ -136,9 +152,10 @@ def test_the_way_back_is_the_inverse(name, found):
 def test_a_map_of_each_kind_is_recovered_and_is_of_that_kind(name, kind):
     if not hasattr(QUICK[name], "kind"):
         pytest.skip(f"{name} has no kinds of map")
-    fixed, moving = scan(fixed_grid(), "fixed"), scan(moving_grid(), "moving", truth(kind).inverse())
+    fixed = scan(fixed_grid(FINER[name]), "fixed")
+    moving = scan(moving_grid(FINER[name]), "moving", truth(kind).inverse())
     result = register(name, fixed, moving, config=replace(QUICK[name], kind=kind))
-    assert error_mm(result.moving_from_fixed, truth(kind)) < CLOSE_MM
+    assert error_mm(result.moving_from_fixed, truth(kind)) < CLOSE_MM[name]
     linear = result.moving_from_fixed.matrix[:3, :3]
     scale = np.cbrt(np.linalg.det(linear))
     np.testing.assert_allclose(linear @ linear.T, scale**2 * np.eye(3), atol=1e-9)
@@ -151,7 +168,7 @@ def test_moving_both_patients_moves_the_answer(name, pair, found):
     there = Affine(motion).apply(body_points())
     expected = Affine(motion).apply(found.moving_from_fixed.apply(body_points()))
     # the same voxels, and the same work up to the rounding of a resampling
-    assert np.linalg.norm(result.moving_from_fixed.apply(there) - expected, axis=1).max() < 0.5
+    assert np.linalg.norm(result.moving_from_fixed.apply(there) - expected, axis=1).max() < 5 * STEADY_MM[name]
 
 
 @pytest.mark.parametrize("shift_mm, degrees", [((5000.0, -4000.0, 3000.0), 0.0), ((-90.0, 70.0, 260.0), 35.0)])
@@ -159,14 +176,14 @@ def test_any_header_position_is_a_start(name, pair, shift_mm, degrees):
     motion = rigid_motion(shift_mm, degrees)
     result = register(name, pair[0], moved(pair[1], motion))
     undone = Affine(np.linalg.inv(motion) @ result.moving_from_fixed.matrix, "fixed", "moving")
-    assert error_mm(undone, truth()) < CLOSE_MM
+    assert error_mm(undone, truth()) < CLOSE_MM[name]
 
 
 def test_the_answer_is_the_same_wherever_the_header_puts_the_patient(name, pair, found):
     motion = rigid_motion((5000.0, -4000.0, 3000.0))
     result = register(name, pair[0], moved(pair[1], motion))
     undone = Affine(np.linalg.inv(motion) @ result.moving_from_fixed.matrix, "fixed", "moving")
-    assert error_mm(undone, found.moving_from_fixed) < 0.1
+    assert error_mm(undone, found.moving_from_fixed) < STEADY_MM[name]
 
 
 def test_the_same_input_gives_the_same_bytes(name, pair, found):
@@ -183,13 +200,14 @@ def test_storage_order_does_not_matter(name, pair, found):
         return Volume(data, Grid(data.shape, matrix), volume.space)
 
     result = register(name, *map(restored, pair))
-    assert error_mm(result.moving_from_fixed, found.moving_from_fixed) < 0.1
+    assert error_mm(result.moving_from_fixed, found.moving_from_fixed) < STEADY_MM[name]
 
 
 def test_another_contrast_is_registered_too(name, pair):
     negative = pair[1].with_data(2000 - 0.7 * pair[1].numpy().clip(-200, 800))
     result = register(name, pair[0], negative.with_data(np.where(pair[1].numpy() < -950, 0, negative.numpy())))
-    assert error_mm(result.moving_from_fixed, truth()) < 3 * CLOSE_MM
+    if KNOWS_NEGATIVES[name] or not result.is_poor:
+        assert error_mm(result.moving_from_fixed, truth()) < 3 * CLOSE_MM[name]
 
 
 def test_half_a_patient_is_found_in_a_whole_one(name, pair):
@@ -200,7 +218,7 @@ def test_half_a_patient_is_found_in_a_whole_one(name, pair):
     back = Affine(rigid_motion((-900.0, 0.0, 700.0)) @ result.moving_from_fixed.matrix, "fixed", "moving")
     points = body_points()
     points = points[half.grid.contains(truth().apply(points))]
-    assert np.linalg.norm(back.apply(points) - truth().apply(points), axis=1).mean() < 2 * CLOSE_MM
+    assert np.linalg.norm(back.apply(points) - truth().apply(points), axis=1).mean() < 2 * CLOSE_MM[name]
 
 
 def test_what_a_mask_covers_is_not_looked_at(name, pair):
@@ -217,7 +235,7 @@ def test_what_a_mask_covers_is_not_looked_at(name, pair):
         points = body_points()
         points = points[truth().apply(points)[:, 0] < CENTRE[0] + 45]
         apart = np.linalg.norm(result.moving_from_fixed.apply(points) - truth().apply(points), axis=1)
-        assert apart.mean() < 2 * CLOSE_MM
+        assert apart.mean() < 2 * CLOSE_MM[name]
 
 
 def test_a_start_that_is_given_is_used(name, pair):
@@ -225,7 +243,7 @@ def test_a_start_that_is_given_is_used(name, pair):
     motion = rigid_motion((5000.0, 0.0, 0.0))
     result = register(name, pair[0], moved(pair[1], motion), start=Affine(motion @ near.matrix, "fixed", "moving"))
     undone = Affine(np.linalg.inv(motion) @ result.moving_from_fixed.matrix, "fixed", "moving")
-    assert error_mm(undone, truth()) < CLOSE_MM
+    assert error_mm(undone, truth()) < CLOSE_MM[name]
     with pytest.raises(SpaceMismatch, match="moving"):
         register(name, *pair, start=near.inverse())
     with pytest.raises(BadInput, match="do not overlap"):
@@ -262,7 +280,7 @@ def test_a_little_noise_changes_the_answer_little(name, pair, found):
     # one unit in a voxel of a hundred, as when a file rounds to whole numbers
     rng = np.random.default_rng(4)
     noisy = pair[1].with_data(pair[1].numpy() + (rng.random(pair[1].grid.shape) < 0.01))
-    assert error_mm(register(name, pair[0], noisy).moving_from_fixed, found.moving_from_fixed) < 0.1
+    assert error_mm(register(name, pair[0], noisy).moving_from_fixed, found.moving_from_fixed) < STEADY_MM[name]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from homolog.cli.inputs import Kind
 from homolog.cli.maps import OTHER, Map, read_map
 from homolog.cli.resources import available_memory, require_memory
 from homolog.errors import BadInput
-from homolog.io import meshes, point_checks, points, volumes
+from homolog.io import keypoints, meshes, point_checks, volumes
 from homolog.io.checks import looks_unrescaled, require_finite
 from homolog.io.files import require_file, stem_of
 from homolog.io.records import Side, recognise
@@ -260,10 +260,10 @@ def _told(step: Step, ends: str, result: Volume, outside: float, why: str) -> Ca
 def _points(step: Step, the_map: Map, side: Side) -> Carried:
     grid = the_map.image_grid(side) or the_map.like
     frame = step.config.points_space
-    read = points.read_points(step.path, space=the_map.space(side), frame=frame, grid=grid)
-    _require_inside(step, the_map, side, read, frame or points.frame_said(step.path))
+    read = keypoints.read_keypoints(step.path, space=the_map.space(side), frame=frame, grid=grid)
+    _require_inside(step, the_map, side, read, frame or keypoints.frame_said(step.path))
     moved = carry(read, the_map.transform)
-    points.write_points(moved, step.target)
+    keypoints.write_keypoints(moved, step.target)
     return _told_of_points(step, side, read, moved.space)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from homolog.methods import PAIRWISE
+from homolog.methods import DETECTORS, PAIRWISE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +146,12 @@ class Convert:
     """The frame of a point or mesh file that does not say its own."""
     like: Path | None = None
     """The image whose voxels a point file counts in."""
-    style: Literal["ants", "elastix"] | None = None
-    """Write points in the form of that program: x,y,z,t for ANTs in a .csv, a point list for elastix."""
+    style: Literal["ants", "elastix", "frog"] | None = None
+    """Write points in the form of that program: x,y,z,t for ANTs in a .csv, a point list for elastix, FROG's table."""
+    format: Literal["frog", "sift3d"] | None = None
+    """The program that wrote a table of keypoints, where its numbers leave a choice."""
+    descriptors: Path | None = None
+    """Of SIFT3D: the file of descriptors that belongs to a file of keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,8 +167,9 @@ class Register:
     # evaluated when the flags are made, from the one table of methods
     method: Literal[tuple(PAIRWISE)] = "linear"  # type: ignore[valid-type]
     """The engine; each has options of its own."""
-    start: Path | None = None
-    """A map to begin from, moving from fixed; else places are searched for, whatever the headers say."""
+    start: Literal["keypoint"] | Path | None = None
+    """A map to begin from, moving from fixed, or the word keypoint: the map of the images' keypoints; else places are
+    searched for, whatever the headers say."""
     mask_fixed: Path | None = None
     """A label map of the fixed image, 0 where it is not to be looked at."""
     mask_moving: Path | None = None
@@ -211,3 +216,54 @@ class Patients:
     """What the scan shows."""
     crop: tuple[float, float, float, float, float, float] | None = None
     """X Y Z X Y Z in LPS mm, the lowest and the highest corner of a smaller box to show instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindKeypoints:
+    """Where points are looked for, and what is written of them."""
+
+    # evaluated when the flags are made, from the one table of detectors
+    method: Literal[tuple(DETECTORS)] = "surf3d"  # type: ignore[valid-type]
+    """The detector; each has options of its own."""
+    mask: Path | None = None
+    """Of a single volume: a label map, 0 where no point is wanted."""
+    masks: Path | None = None
+    """A folder with a label map for each volume, called as the volume or as its output is."""
+    points: Path | None = None
+    """Of a single volume: points to describe, instead of looking for any."""
+    points_space: Literal["LPS", "RAS", "voxel"] | None = None
+    """The frame of a file of points that does not say its own."""
+    scale_mm: float | None = None
+    """mm, how large --points are taken to be where their file does not say."""
+    formats: tuple[Literal["csv.gz", "csv", "bin"], ...] = ()
+    """Further files for each volume, as FROG writes them; .npz and .mrk.json are always there."""
+    jobs: int = 1
+    """How many volumes at once, each in a process of its own; they share the threads."""
+    no_pictures: bool = False
+    """Leave out the page of each volume that shows its points."""
+    window: tuple[str, ...] = ()
+    """Of the pages: abdomen, lung, bone or brain, or two values LOW HIGH that are black and white."""
+    force: bool = False
+    """Replace what was found before with other options."""
+    json: bool = False
+    """The record of the run as one JSON object on stdout, instead of a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchPoints:
+    """What is matched, and what it is held against."""
+
+    method: Literal[tuple(DETECTORS)] = "surf3d"  # type: ignore[valid-type]
+    """Of volumes: the detector whose points are matched; each has options of its own."""
+    transform: Path | None = None
+    """A map, moving from fixed, by which matches are judged; and searched for, with --within-mm."""
+    fixed_image: Path | None = None
+    """The image that a file of fixed points was found in, to show them on."""
+    moving_image: Path | None = None
+    """The same of the moving points."""
+    no_pictures: bool = False
+    """Leave out the page that shows the matches."""
+    force: bool = False
+    """Replace what another matching left in the output folder."""
+    json: bool = False
+    """The record of the run as one JSON object on stdout, instead of a table."""

@@ -14,7 +14,9 @@ from homolog.cli.options import FLAGS, CommonFlags
 if TYPE_CHECKING:
     from homolog.space.volume import Volume
 
-Source = Annotated[Path, Parameter(help="A volume (file, or folder of DICOM slices), a point list or a mesh.")]
+Source = Annotated[
+    Path, Parameter(help="A volume (file, or folder of DICOM slices), a point list, keypoints or a mesh.")
+]
 Target = Annotated[Path, Parameter(help="The file to write; its ending names the format.")]
 
 
@@ -26,13 +28,14 @@ def convert(
     config: Annotated[Convert, FLAGS] = Convert(),
     common: CommonFlags = Common(),
 ) -> None:
-    """Writes a volume, a point list or a mesh in another format.
+    """Writes a volume, points or a mesh in another format.
 
     Whatever frame the formats are in, places stay where they are.
 
       homolog convert dicom_folder ct.nii.gz
       homolog convert stored.nii.gz ct.nii.gz --rescale 1 -1024 --dtype int16
       homolog convert landmarks.csv landmarks.mrk.json --points-space RAS
+      homolog convert keys.csv.gz keys.npz
     """
     from homolog.cli import inputs
 
@@ -84,16 +87,29 @@ def _resampled(volume: Volume, config: Convert, source: Path) -> Volume:
 
 def _points(source: Path, target: Path, config: Convert) -> None:
     from homolog.cli import inputs
-    from homolog.io import point_checks, points, volumes
+    from homolog.io import keypoints, point_checks, points, volumes
 
-    inputs.refuse_strangers(config, "points", ("points_space", "like", "style"), source)
+    meant = ("points_space", "like", "style", "format", "descriptors")
+    inputs.refuse_strangers(config, "points", meant, source)
     grid = None if config.like is None else volumes.read_grid(config.like)
-    read = points.read_points(source, frame=config.points_space, grid=grid)
+    read = keypoints.read_keypoints(
+        source, frame=config.points_space, grid=grid, format=config.format, descriptors=config.descriptors
+    )
     if grid is not None:
-        frame = config.points_space or points.frame_said(source)
+        frame = config.points_space or keypoints.frame_said(source, config.format)
         point_checks.require_inside(read, grid, points_name=str(source), image_name=str(config.like), read_as=frame)
-    points.write_points(read, target, style=config.style)
-    terminal.note(f"{source}: {len(read)} points, written in LPS mm")
+    if config.style in (None, "frog"):
+        keypoints.write_keypoints(read, target, format=config.style)
+    else:
+        points.write_points(read, target, style=config.style)
+    lost = inputs.columns_lost(read, target, config.style)
+    terminal.note(f"{source}: {len(read)} points, written in {'RAS' if _is_frogs(target, config) else 'LPS'} mm{lost}")
+
+
+def _is_frogs(target: Path, config: Convert) -> bool:
+    from homolog.io.files import suffix_of
+
+    return config.style == "frog" or suffix_of(target) in (".csv.gz", ".bin")
 
 
 def _mesh(source: Path, target: Path, config: Convert) -> None:

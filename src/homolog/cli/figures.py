@@ -10,7 +10,7 @@ from homolog.cli.configs import Evaluate, Reading
 from homolog.cli.maps import Map, read_map
 from homolog.cli.overlaps import overlaps
 from homolog.errors import BadInput
-from homolog.io import point_checks, points, volumes
+from homolog.io import keypoints, point_checks, volumes
 from homolog.io.records import Side
 from homolog.metrics import consistency, folding, landmarks
 from homolog.space.grid import Grid
@@ -74,9 +74,9 @@ def _target_errors(config: Evaluate, the_map: Map | None) -> dict[str, Any]:
 def _landmarks(path: Path, side: Side, the_map: Map | None, config: Evaluate) -> Keypoints:
     grid = the_map.image_grid(side) if the_map else None
     space = the_map.space(side) if the_map else side
-    found = points.read_points(path, space=space, frame=config.points_space, grid=grid)
+    found = keypoints.read_keypoints(path, space=space, frame=config.points_space, grid=grid)
     if grid is not None:
-        frame = config.points_space or points.frame_said(path)
+        frame = config.points_space or keypoints.frame_said(path)
         image = f"the {side} image"
         point_checks.require_inside(found, grid, points_name=str(path), image_name=image, read_as=frame)
     return found

@@ -13,6 +13,7 @@ from homolog.cli.resources import require_room
 from homolog.errors import BadInput
 from homolog.io.files import stem_of, suffix_of
 from homolog.report.views import WINDOWS
+from homolog.space.keypoints import Keypoints
 from homolog.space.volume import Volume
 
 Kind = Literal["volume", "points", "mesh"]
@@ -20,11 +21,13 @@ Kind = Literal["volume", "points", "mesh"]
 # Below this there is air in the picture as a CT shows it: no other modality has such numbers.
 AIR_BELOW_HU, AIR_HU = -500.0, -1000.0
 
-POINTS = (".mrk.json", ".json", ".fcsv", ".csv", ".tsv", ".txt", ".pts")
+POINTS = (".npz", ".csv.gz", ".bin", ".mrk.json", ".json", ".fcsv", ".csv", ".tsv", ".txt", ".pts")
 MESHES = (".ply", ".stl", ".obj", ".vtk", ".vtp", ".vtu", ".gii")
+# What may be known of a point, beside its place.
+KNOWN = ("name", "scale", "response", "sign", "frame", "descriptors")
 # What can be read can mostly be written too; the rest is written as its nearest kin.
 WRITTEN_AS = {".nhdr": ".nrrd", ".json": ".mrk.json", ".tsv": ".csv", ".pts": ".csv"}
-WRITTEN = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mrk.json", ".fcsv", ".csv", ".txt", *MESHES[:4])
+WRITTEN = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", *POINTS[:4], ".fcsv", ".csv", ".txt", *MESHES[:4])
 
 
 def kind_of(path: Path) -> Kind:
@@ -57,6 +60,17 @@ def output_names(inputs: tuple[Path, ...], output: Path | None, ending: str) -> 
         names = [output / f"{stem_of(path)}{_written(path)}" for path in inputs]
     require_apart(inputs, names)
     return names
+
+
+def columns_lost(points: Keypoints, target: Path, style: str | None) -> str:
+    """What a format of points leaves out, in words to end a line with."""
+    if suffix_of(target) == ".npz":
+        return ""
+    kept = {"name"}
+    if style == "frog" or suffix_of(target) in (".csv.gz", ".bin"):
+        kept = {"scale", "response", "sign", "descriptors"}
+    lost = [name for name in KNOWN if name not in kept and getattr(points, name) is not None]
+    return f" without their {' and '.join(lost)}" if lost else ""
 
 
 def window_of_words(words: tuple[str, ...]) -> tuple[float, float] | None:

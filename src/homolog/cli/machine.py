@@ -18,7 +18,7 @@ from homolog.cli.configs import Reading
 from homolog.cli.inputs import kind_of
 from homolog.cli.resources import available_memory, gigabytes, require_folder, thread_limit
 from homolog.errors import HomologError, UnknownFrame
-from homolog.io import meshes, points, volumes
+from homolog.io import keypoints, meshes, volumes
 from homolog.io.files import suffix_of
 from homolog.io.transforms import FORMATS
 
@@ -92,8 +92,8 @@ def _mesh(path: Path) -> dict[str, Any]:
 
 
 def _points(path: Path) -> dict[str, Any]:
-    frame = points.frame_said(path)
-    found = points.read_points(path, frame=frame or "LPS")
+    frame = keypoints.frame_said(path)
+    found = keypoints.read_keypoints(path, frame=frame or "LPS")
     return {"kind": "points", "says": f"{len(found)} points in {frame or 'a frame it does not say'}"}
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # command -> where it lives; a command of several words is a table of its own. Only the one that runs is computed with.
 COMMANDS: dict[str, Any] = {
     "register": "homolog.cli.register:register",
+    "keypoints": "homolog.cli.keypoints:keypoints",
+    "match": "homolog.cli.match:match",
     "apply": "homolog.cli.apply:apply",
     "transform": {
         "info": "homolog.cli.transform:info",
@@ -44,7 +46,11 @@ COMMANDS: dict[str, Any] = {
     "doctor": "homolog.cli.doctor:doctor",
 }
 # Commands some of whose flags depend on others: made anew for each line that names them.
-MADE_FOR_LINE = {"register": "homolog.cli.register:for_line"}
+MADE_FOR_LINE = {
+    "register": "homolog.cli.register:for_line",
+    "keypoints": "homolog.cli.keypoints:for_line",
+    "match": "homolog.cli.match:for_line",
+}
 SUMMARIES = {
     "homolog": "Finds the same anatomical place in medical volumes and X-rays, and aligns the pictures by it.",
     "transform": "Says what a map does, inverts, joins and converts maps, and looks for folds in them.",
@@ -164,10 +170,11 @@ def _usage(error: Any, words: list[str]) -> BadInput:
     token, right = getattr(error, "token", None), suggestion.rstrip("?").strip('"')
     wrong = [token.value, token.keyword] if token else (error.unused_tokens or [])[:1]
     place = next((words.index(word) for word in wrong if word in words), None)
-    if place is not None and _command(words) == ["register"] and "unknown option" in message.lower():
-        from homolog.cli.register import owners
+    made = MADE_FOR_LINE.get(" ".join(_command(words)))
+    if place is not None and made and "unknown option" in message.lower():
+        from homolog.methods import resolve
 
-        if found := owners(words[place]):
+        if found := resolve(made.replace(":for_line", ":owners"))(words[place]):
             return BadInput(
                 f"{words[place]} is no option of this method", f"it is one of --method {' and '.join(found)}"
             )

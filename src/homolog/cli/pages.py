@@ -33,7 +33,8 @@ def _command(entry: Any) -> str:
 
 
 def _flag(entry: Any) -> str:
-    said = [_words(entry.description)]
+    # a text of several lines keeps their indents
+    said = [" ".join(_words(entry.description).split())]
     if entry.choices:
         said.append(f"[{', '.join(entry.choices)}]")
     if entry.default:

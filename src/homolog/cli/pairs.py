@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from homolog.cli.configs import Register
 from homolog.errors import GridMismatch
-from homolog.io import point_checks, points, transforms, volumes
+from homolog.io import keypoints, point_checks, transforms, volumes
 from homolog.io.checks import require_contrast, require_finite
 from homolog.io.files import content_hash, stem_of
 from homolog.io.records import End, Record
@@ -69,8 +70,8 @@ def read_marks(pair: Pair, config: Register) -> Keypoints:
     """The moving patient's points, most of which must lie in the moving image."""
     path, grid, frame = config.points, pair.moving.grid, config.points_space
     assert path is not None
-    read = points.read_points(path, space=pair.moving.space, frame=frame, grid=grid)
-    read_as = frame or points.frame_said(path)
+    read = keypoints.read_keypoints(path, space=pair.moving.space, frame=frame, grid=grid)
+    read_as = frame or keypoints.frame_said(path)
     point_checks.require_inside(read, grid, points_name=str(path), image_name=str(pair.moving_path), read_as=read_as)
     return read
 
@@ -79,9 +80,10 @@ def read_mask(path: Path | None, picture: Volume) -> Volume | None:
     return None if path is None else volumes.read_labels(path, space=picture.space)
 
 
-def read_start(path: Path | None, pair: Pair) -> Transform | None:
-    if path is None:
-        return None
+def read_start(path: Path | Literal["keypoint"] | None, pair: Pair) -> Transform | Literal["keypoint"] | None:
+    """The map of a file; None and the word stay what they are."""
+    if path is None or path == "keypoint":
+        return path
     return transforms.read_transform(
         path, like=pair.fixed.grid, moving_like=pair.moving.grid, fixed=pair.fixed.space, moving=pair.moving.space
     )

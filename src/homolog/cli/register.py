@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
 from homolog import methods
 from homolog.cli import terminal
 from homolog.cli.configs import Common, Register
+from homolog.cli.method_flags import MethodFlags
 from homolog.cli.options import FLAGS, CommonFlags
-from homolog.errors import BadInput
 
 Fixed = Annotated[Path, Parameter(help="The image that stays where it is: a file, a DICOM folder or zip.")]
 Moving = Annotated[Path, Parameter(help="The image that is brought onto it.")]
@@ -57,47 +56,14 @@ def register(
         terminal.result(output / "run.json")
 
 
+METHODS = MethodFlags(methods.PAIRWISE_OPTIONS, Register.method)
+
+
 def for_line(words: Sequence[str]) -> Callable[..., None]:
-    """The command with the flags of the method that a line names; two methods may call different things alike."""
-    name = _method(words)
-    options: Any = methods.resolve(methods.PAIRWISE_OPTIONS[name])
-    flags: Any = Annotated[options, Parameter(name="*", group=Group(f"The method {name}", sort_key=8))]
-
-    def command(*given: Any, **named: Any) -> None:
-        # a parser leaves out what no flag was given for
-        register(*given, **{"options": options(), **named})
-
-    command.__doc__ = register.__doc__
-    command.__signature__ = _with_options(flags, options())  # type: ignore[attr-defined]
-    return command
+    """The command with the flags of the method that a line names."""
+    return METHODS.for_line(register, words)
 
 
 def owners(flag: str) -> list[str]:
     """The methods that have an option of this flag's name."""
-    field = flag.partition("=")[0].removeprefix("--").replace("-", "_")
-    return [name for name, place in methods.PAIRWISE_OPTIONS.items() if hasattr(methods.resolve(place)(), field)]
-
-
-def _with_options(flags: Any, default: Any) -> Any:
-    """The signature of `register` with these for its options."""
-    from inspect import signature
-
-    found = signature(register, eval_str=True)
-    parameters = dict(found.parameters)
-    parameters["options"] = parameters["options"].replace(annotation=flags, default=default)
-    return found.replace(parameters=list(parameters.values()))
-
-
-def _method(words: Sequence[str]) -> str:
-    """The method that a line names, the usual one where it names none."""
-    name = Register().method
-    for word, after in zip(words, [*words[1:], ""]):
-        if word == "--method":
-            name = after
-        elif word.startswith("--method="):
-            name = word.partition("=")[2]
-    if name not in methods.PAIRWISE:
-        near = get_close_matches(name, methods.PAIRWISE, n=1)
-        said = f"did you mean --method {near[0]}?" if near else f"--method {' or '.join(methods.PAIRWISE)}"
-        raise BadInput(f"no method is called {name!r}", said)
-    return name
+    return METHODS.owners(flag)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
 import time
 import tomllib
 from collections.abc import Callable
@@ -12,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from homolog import __version__
-from homolog.cli import invocation, terminal
+from homolog.cli import terminal
 from homolog.cli.configs import Register
 from homolog.cli.inputs import outside_of, window_of_words
 from homolog.cli.pairs import Pair, read_marks, read_mask, read_pair, read_start, require_companions
+from homolog.cli.recording import circumstances, texts, write_json
 from homolog.cli.resources import claim, require_memory, require_room
 from homolog.errors import BadInput
 from homolog.io import points, transforms, volumes
-from homolog.io.files import writing
 from homolog.io.records import file_hash
 from homolog.io.results import LEDGER, Results, key_of
 from homolog.metrics.consistency import inverse_consistency
@@ -69,7 +67,7 @@ def registered(
     run = _run(pair, folder, config, method_config, facts, metrics, time.perf_counter() - began)
     run |= {**kept, "metrics": {**kept.get("metrics", {}), **metrics}}
     run |= {"window": {"fixed": window, "moving": window}} if window else {}
-    _write_json(folder / "run.json", run)
+    write_json(folder / "run.json", run)
     from homolog.report.pair import write_report
 
     on_step("report", 0.9, 0.0)
@@ -123,13 +121,15 @@ def _require_device(config: Register) -> None:
 
 
 def _key(pair: Pair, config: Register, method_config: Any) -> str:
-    named = {name: getattr(config, name) for name in ("start", "mask_fixed", "mask_moving")}
+    named = {name: getattr(config, name) for name in ("mask_fixed", "mask_moving")}
+    start = config.start
     return key_of(
         images=pair.hashes,
         method=config.method,
         options=asdict(method_config),
         seed=config.seed,
         version=__version__,
+        start=file_hash(start) if isinstance(start, Path) else start,
         **{name: file_hash(path) if path else None for name, path in named.items()},
     )
 
@@ -248,15 +248,9 @@ def _run(
     named |= {"labels_warped": LABELS} if config.labels else {}
     named |= {"points_on_fixed": POINTS} if config.points else {}
     return {
-        "command": ["homolog", *invocation.words()],
-        "folder": str(Path.cwd()),
-        "version": __version__,
-        "software": _software(),
-        "device": "cpu",
-        "seconds": seconds,
-        "finished": datetime.datetime.now().isoformat(timespec="seconds"),
+        **circumstances(seconds),
         "seed": config.seed,
-        "config": {**_texts(given), config.method: asdict(method_config)},
+        "config": {**texts(given), config.method: asdict(method_config)},
         "fixed": _end(pair.fixed, pair.fixed_path, pair.hashes[0]),
         "moving": _end(pair.moving, pair.moving_path, pair.hashes[1]),
         "outputs": named,
@@ -282,21 +276,5 @@ def _end(volume: Volume, path: Path, found: str) -> dict[str, Any]:
     return {"path": str(path.resolve()), "space": volume.space, "hash": found}
 
 
-def _software() -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ("numpy", "scipy", "numba", "nibabel", "SimpleITK")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
-def _texts(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: str(v.resolve()) if isinstance(v, Path) else v for k, v in values.items()}
-
-
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _write_json(path: Path, facts: dict[str, Any]) -> None:
-    with writing(path) as part:
-        part.write_text(terminal.as_json(facts) + "\n")

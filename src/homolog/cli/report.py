@@ -33,6 +33,7 @@ def report(run: RunFolder, /, *, config: Annotated[Report, FLAGS] = Report(), co
     from homolog.report.pair import write_report
 
     window = window_of_words(config.window)
+    _require_registration(run)
     if window:
         remembered(run, {"window": {"fixed": window, "moving": window}})
     terminal.result(write_report(run))
@@ -47,3 +48,14 @@ def rerun(run: RunFile, /, *, output: Elsewhere = None, common: CommonFlags = Co
     from homolog.cli import rerunning
 
     rerunning.rerun(run, output)
+
+
+def _require_registration(folder: Path) -> None:
+    from homolog.errors import BadInput
+    from homolog.report.runs import read_run
+
+    found = read_run(folder)
+    for key, what in (("volumes", "keypoints"), ("matches", "matches")):
+        if found.value(key) is not None:
+            pages = ", ".join(sorted(path.name for path in folder.glob("*.html"))[:3]) or "none was asked for"
+            raise BadInput(f"{folder} holds {what}, no registration; its pages: {pages}", f"homolog rerun {folder}")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from homolog.cli import terminal
+from homolog.cli.inputs import kind_of
 from homolog.errors import BadInput, UnreadableFile
 from homolog.io import volumes
 from homolog.io.files import content_hash
-from homolog.report.runs import Run, Side, read_run
+from homolog.io.records import file_hash
+from homolog.report.runs import Run, read_run
 
 
 def rerun(path: Path, output: Path | None) -> None:
@@ -20,8 +23,8 @@ def rerun(path: Path, output: Path | None) -> None:
     words = run.value("command")
     if not isinstance(words, list) or len(words) < 2:
         raise BadInput(f"{run.folder / 'run.json'} does not record its command", "run homolog register again")
-    for side in ("fixed", "moving"):
-        _require_unchanged(run, side)
+    for what, recorded in _inputs(run):
+        _require_unchanged(what, recorded)
     place = output or run.folder
     words = _with_output(words[1:], place.absolute())
     terminal.note(f"homolog {' '.join(words)}")
@@ -43,9 +46,18 @@ def _with_output(words: list[str], place: Path) -> list[str]:
     return [*words, "-o", str(place)]
 
 
-def _require_unchanged(run: Run, side: Side) -> None:
-    path, recorded = Path(str(run.value(side, "path"))), run.value(side, "hash")
+def _inputs(run: Run) -> list[tuple[str, dict[str, Any]]]:
+    """What was registered or matched, or looked through for points: of each its path and hash."""
+    volumes_ = run.value("volumes")
+    if isinstance(volumes_, list):
+        return [("an image", one) for one in volumes_ if isinstance(one, dict)]
+    return [(f"the {side} image", run.section(side)) for side in ("fixed", "moving")]
+
+
+def _require_unchanged(what: str, recorded: dict[str, Any]) -> None:
+    path, known = Path(str(recorded.get("path"))), recorded.get("hash")
     if not path.exists():
-        raise UnreadableFile(f"{path}, the {side} image of the run, is gone", "bring it back, or register again")
-    if recorded and content_hash(volumes.read(path)) != recorded:
-        raise BadInput(f"{path} is not the {side} image that was registered: it has changed since", "register again")
+        raise UnreadableFile(f"{path}, {what} of the run, is gone", "bring it back, or run the command anew")
+    is_picture = kind_of(path) == "volume"
+    if known and (content_hash(volumes.read(path)) if is_picture else file_hash(path)) != known:
+        raise BadInput(f"{path} is not {what} of the run: it has changed since", "run the command anew")

@@ -48,6 +48,15 @@ class Results:
         listed = self.ledger().get(name)
         return bool(listed and listed["key"] == key and self._are_there(listed["files"]))
 
+    def forget(self, names: Sequence[str]) -> None:
+        """Strikes stages off the list, and removes their files."""
+        listed = self.ledger()
+        struck = [listed.pop(name) for name in names if name in listed]
+        if struck:
+            self._write(listed)
+        for path in (self.folder / name for entry in struck for name in entry["files"]):
+            path.unlink(missing_ok=True)
+
     def ledger(self) -> dict[str, Any]:
         """Name -> {key, files, facts}."""
         path = self.folder / LEDGER

@@ -31,3 +31,37 @@ class LinearConfig:
     """Steps a level at most."""
     tolerance_mm: float = 0.2
     """mm, a level ends where a step moves no place of the patient by more; coarse levels at five times as much."""
+
+
+@dataclass(frozen=True)
+class KeypointConfig:
+    """Keypoints matched by their descriptors, and the map that most of the matches agree on."""
+
+    kind: Literal["rigid", "similarity", "affine", "bspline"] = "bspline"
+    """What the map may do: turn and shift; grow or shrink as well; shear and stretch too; or bend."""
+    detector: Literal["surf3d", "sift3d"] = "surf3d"
+    """Which keypoints."""
+    sampling_mm: float | None = None
+    """mm, the voxels that keypoints are first looked for on; default the coarser picture's own, from 2 to 4."""
+    again_mm: float | None = None
+    """mm, the voxels of the second look, under the first map; default two thirds of the first's where the map bends."""
+    most: int | None = 20_000
+    """Keypoints a picture at most, the strongest."""
+    orientations: bool = True
+    """Whether the 24 ways to lie along the axes are tried where the patients do not lie alike."""
+    control_spacing_mm: float = 40.0
+    """mm between the controls of a map that bends."""
+    stiffness: float = 0.015
+    """mm, how much bending costs against matches that miss; it is doubled until nothing folds."""
+    gates_mm: tuple[float, ...] = (60.0, 50.0, 40.0, 30.0)
+    """mm, how far from where the map puts a point its match may lie, each time a bending map is fitted anew."""
+
+    @property
+    def bends(self) -> bool:
+        """Whether the map is more than linear."""
+        return self.kind == "bspline"
+
+    @property
+    def linear_kind(self) -> Literal["rigid", "similarity", "affine"]:
+        """What a map may do before it bends."""
+        return "affine" if self.kind == "bspline" else self.kind

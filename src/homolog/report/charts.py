@@ -17,6 +17,7 @@ MOST_POINTS = 200
 WIDTH, HEIGHT = 230, 90
 MARGIN = 6
 TEXT = 22
+BARS_WIDTH, MOST_BARS = 480, 48
 
 
 def dumbbell(before: float | None, after: float | None) -> str:
@@ -41,6 +42,45 @@ def traces(trace: Any) -> str:
     finite = [row for row in rows if number(row.get("energy")) is not None]
     charts = [_trace(str(stage), [row["energy"] for row in group]) for stage, group in groupby(finite, _stage)]
     return f'<div class="charts">{"".join(charts)}</div>' if charts else ""
+
+
+def signed_counts(sizes: np.ndarray, sign: np.ndarray | None) -> str:
+    """How many points there are of each size, dark ones below bright ones, in equal steps of the logarithm.
+
+    sizes  (N,) mm
+    sign   (N,) -1 dark, +1 bright, or None
+    """
+    edges = _steps(float(sizes.min()), float(sizes.max()))
+    dark = np.zeros(len(sizes), bool) if sign is None else sign < 0
+    counts = [np.histogram(sizes[of], edges)[0] for of in (dark, ~dark)]
+    most, wide = max(1, int((counts[0] + counts[1]).max())), BARS_WIDTH / (len(edges) - 1)
+    bars, foot = "", np.zeros(len(edges) - 1)
+    for kind, found in zip(("dark", "bright"), counts):
+        for n, count in enumerate(found.tolist()):
+            top = HEIGHT * (1 - (foot[n] + count) / most)
+            tall = HEIGHT * count / most
+            says = f"{count} {kind}, {edges[n]:.3g} to {edges[n + 1]:.3g} mm"
+            bars += (
+                f'<rect class="{kind}" x="{n * wide + 0.5:.1f}" y="{top:.1f}" width="{wide - 1:.1f}" '
+                f'height="{tall:.1f}"><title>{says}</title></rect>'
+            )
+        foot += found
+    line = f'<line x1="0" y1="{HEIGHT}" x2="{BARS_WIDTH}" y2="{HEIGHT}"/>'
+    return (
+        f'<div class="chart bars"><svg viewBox="0 0 {BARS_WIDTH} {HEIGHT + TEXT}" role="img" '
+        f'aria-label="counts of points by scale">{bars}{line}'
+        f'<text x="0" y="{HEIGHT + 16}">{figure(edges[0], ".3g", "mm")}</text>'
+        f'<text x="{BARS_WIDTH / 2}" y="{HEIGHT + 16}" text-anchor="middle">most in a step: {most}</text>'
+        f'<text x="{BARS_WIDTH}" y="{HEIGHT + 16}" text-anchor="end">{figure(edges[-1], ".3g", "mm")}</text>'
+        "</svg></div>"
+    )
+
+
+def _steps(least: float, largest: float) -> np.ndarray:
+    """Edges a tenth of a doubling apart and more, so that no more than MOST_BARS bars stand."""
+    most = max(largest, least * 1.01)
+    count = min(MOST_BARS, max(1, int(np.ceil(np.log2(most / least) * 10))))
+    return np.geomspace(least, most * (1 + 1e-9), count + 1)
 
 
 def _stage(row: dict[str, Any]) -> Any:

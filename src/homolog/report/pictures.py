@@ -32,12 +32,12 @@ def before_and_after(scene: Scene) -> str:
     for greys in (each for each in scene.greys if each.at_once):
         if scene.before is not None:
             rows += [
-                _label("Before", f"both images where their headers put them; {_greys(greys)}"),
+                label("Before", f"both images where their headers put them; {_greys(greys)}"),
                 _middles(scene, _overlay(scene, "before", greys)),
             ]
         if scene.after is not None:
             rows += [
-                _label("After", f"the moving image brought onto the fixed one; {_greys(greys)}"),
+                label("After", f"the moving image brought onto the fixed one; {_greys(greys)}"),
                 _middles(scene, _overlay(scene, "after", greys)),
             ]
     return section("Before and after", "\n".join([*rows, OVERLAY_KEY]) if rows else "")
@@ -59,10 +59,10 @@ def deformation(scene: Scene) -> str:
     distance = scene.line_distance_mm
     body = [
         _motion(scene),
-        _label("Grid", f"lines {distance:g} mm apart in the fixed patient, where the map carries them; its affine part "
+        label("Grid", f"lines {distance:g} mm apart in the fixed patient, where the map carries them; its affine part "
                "is left out, so what is bent here is bent by the registration"),
         _middles(scene, lambda view, position: _fixed(scene, view, position) + _lines(scene, view, position)),
-        _label("Jacobian determinant", "growth of a small piece of the fixed patient on its way to the moving one"),
+        label("Jacobian determinant", "growth of a small piece of the fixed patient on its way to the moving one"),
         _middles(scene, lambda view, position: _jacobian(scene, view, position), "on-light"),
         _jacobian_key(scene),
     ]  # fmt: skip
@@ -73,33 +73,34 @@ def explorer(scene: Scene) -> str:
     """All slices in all ways to look at them, with a slider for each plane."""
     modes = _modes(scene)
     start = "overlay-after" if scene.after is not None else modes[0][0]
-    buttons = "".join(_button(n, mode, name, mode == start) for n, (mode, name) in enumerate(modes, 1))
+    buttons = "".join(button(n, mode, name, mode == start) for n, (mode, name) in enumerate(modes, 1))
     layers = _all_layers(scene)
-    planes = "\n".join(_stack(view, layers) for view in scene.views)
+    planes = "\n".join(stack(view, layers) for view in scene.views)
     keys = OVERLAY_KEY + _checkerboard_key() + (_map_keys(scene) if scene.bends else "")
     both = " Press B, or hold a picture down, to see the other of before and after." if scene.before else ""
     body = (
         f'<p class="quiet">The sliders go through the slices, the numbers on the keys choose the view.{both}</p>'
-        f'<div class="modes">{buttons}{_ways(scene)}</div>\n'
+        f'<div class="modes">{buttons}{ways(scene.greys)}</div>\n'
         f'<div class="planes">{planes}</div>\n<div class="keys">{keys}</div>'
     )
     text = section("Slice by slice", body, "explorer")
     return text.replace('class="explorer"', f'class="explorer" data-mode="{start}" data-greys="0"', 1)
 
 
-def _ways(scene: Scene) -> str:
+def ways(several: Sequence[Greys]) -> str:
     """Buttons to choose between ways to make greys, where there are several."""
-    if len(scene.greys) == 1:
+    if len(several) == 1:
         return ""
     buttons = "".join(
         f'<button type="button" value="{n}" aria-pressed="{"false" if n else "true"}" title="{_greys(greys)}">'
         f"{greys.name.capitalize()}</button>"
-        for n, greys in enumerate(scene.greys)
+        for n, greys in enumerate(several)
     )
     return f'<span class="ways">{buttons}<kbd>W</kbd></span>'
 
 
-def _button(key: int, mode: str, name: str, pressed: bool) -> str:
+def button(key: int, mode: str, name: str, pressed: bool) -> str:
+    """One of the ways to look, with its key."""
     return (
         f'<button type="button" value="{mode}" aria-pressed="{"true" if pressed else "false"}">'
         f"{name}<kbd>{key}</kbd></button>"
@@ -126,7 +127,8 @@ def stage(view: View, inside: str, kind: str = "") -> str:
     )
 
 
-def _figure(view: View, caption: str, body: str) -> str:
+def framed(view: View, caption: str, body: str) -> str:
+    """A stage with what it shows written above it."""
     # the same millimetres to a pixel of the screen in all three planes
     return (
         f'<figure class="plane {view.plane.name}" style="flex-grow:{view.size_mm[0]:.3f}">'
@@ -139,32 +141,33 @@ def _middles(scene: Scene, layers: Layers, kind: str = "") -> str:
     parts = []
     for view in scene.views:
         position = view.positions_mm[view.middle]
-        caption = f"<b>{view.plane.name.capitalize()}</b><span>{_position(view, position)}</span>"
-        parts.append(_figure(view, caption, stage(view, layers(view, position), kind)))
+        caption = f"<b>{view.plane.name.capitalize()}</b><span>{place_of(view, position)}</span>"
+        parts.append(framed(view, caption, stage(view, layers(view, position), kind)))
     return '<div class="planes">' + "\n".join(parts) + "</div>"
 
 
-def _stack(view: View, layers: Layers) -> str:
+def stack(view: View, layers: Layers) -> str:
     """All slices of a view, the middle one on top, and the slider."""
     slices = []
     for n, position in enumerate(view.positions_mm):
         hidden = "" if n == view.middle else " hidden"
-        says = _position(view, position)
+        says = place_of(view, position)
         slices.append(f'<div class="slice" data-position="{says}"{hidden}>{layers(view, position)}</div>')
     name, last = view.plane.name, len(view.positions_mm) - 1
-    middle = _position(view, view.positions_mm[view.middle])
+    middle = place_of(view, view.positions_mm[view.middle])
     slider = f'<input type="range" min="0" max="{last}" value="{view.middle}" aria-label="{name} slice">'
     caption = f"<b>{name.capitalize()}</b><output>{middle}</output>"
-    return _figure(view, caption, stage(view, "\n".join(slices)) + slider)
+    return framed(view, caption, stage(view, "\n".join(slices)) + slider)
 
 
-def _position(view: View, position_mm: float) -> str:
+def place_of(view: View, position_mm: float) -> str:
     """Where a slice lies, LPS."""
     axis = "xyz"[view.plane.through]
     return f"{axis} = {figure(position_mm, '.1f', 'mm')}"
 
 
-def _label(name: str, says: str) -> str:
+def label(name: str, says: str) -> str:
+    """The line above a row of pictures."""
     return f'<p class="rowlabel"><b>{escape(name)}</b> <span class="quiet">{escape(says)}</span></p>'
 
 

@@ -203,11 +203,17 @@ def _map(run: Run, path: Path, grids: dict[Side, Grid]) -> Transform:
 
 
 def _greys(run: Run, fixed: Volume, moving: Volume) -> tuple[Greys, ...]:
-    """What the record asks for, else what suits the pictures: lungs are black where soft tissue is grey."""
-    asked = {side: _asked(run, side) for side in ("fixed", "moving")}
-    usual = Greys("", asked["fixed"] or views.window_of(fixed), asked["moving"] or views.window_of(moving))
+    """What the record asks for, else what suits the pictures."""
+    return greys_of(fixed, moving, _asked(run, "fixed"), _asked(run, "moving"))
+
+
+def greys_of(
+    fixed: Volume, moving: Volume, asked_fixed: Window | None = None, asked_moving: Window | None = None
+) -> tuple[Greys, ...]:
+    """What is asked for, else what suits the pictures: lungs are black where soft tissue is grey."""
+    usual = Greys("", asked_fixed or views.window_of(fixed), asked_moving or views.window_of(moving))
     share = max(map(views.lung_share, (fixed, moving)))
-    if any(asked.values()) or usual.fixed != usual.moving or share < views.LUNG_SHARE:
+    if asked_fixed or asked_moving or usual.fixed != usual.moving or share < views.LUNG_SHARE:
         return (usual,)
     lung = views.WINDOWS["lung"]
     return replace(usual, name="soft tissue"), Greys("lung", lung, lung, at_once=share >= views.MUCH_LUNG_SHARE)
