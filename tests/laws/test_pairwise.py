@@ -67,16 +67,18 @@ def anatomy(points):
     rng = np.random.default_rng(7)
     values = np.full(len(points), -1000.0)
     seen = points - CENTRE
-    values[((seen / (105, 80, 115)) ** 2).sum(axis=1) < 1] = -90
+    values[_squared(seen / (105, 80, 115)) < 1] = -90
     for _ in range(34):
         middle = rng.uniform(-1, 1, 3) * (75, 50, 95)
         radii = rng.uniform(10, 38, 3)
-        inside = ((seen - middle) / radii) ** 2
+        inside = _squared((seen - middle) / radii) < 1
         body = values > -500
-        values[body & (inside.sum(axis=1) < 1)] = rng.choice(
-            [-850, 40, 70, 110, 180, 700], p=[0.2, 0.2, 0.2, 0.2, 0.1, 0.1]
-        )
+        values[body & inside] = rng.choice([-850, 40, 70, 110, 180, 700], p=[0.2, 0.2, 0.2, 0.2, 0.1, 0.1])
     return values
+
+
+def _squared(vectors):
+    return np.einsum("nd,nd->n", vectors, vectors)
 
 
 def scan(grid, space, fixed_from_here=None, noise=12.0):

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from common import arguments, in_child, write_ours, yardstick
 
 from homolog import Volume, methods, read
 from homolog.space.keypoints import Keypoints
 
+HERE = Path(__file__).parent
 VOLUMES = {
     "chest-a": "chest-a/lidc-idri-0001_2mm.nii.gz",
     "chest-b": "chest-b/cmb-crc-msb-01068_2mm.nii.gz",

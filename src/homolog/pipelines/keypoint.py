@@ -110,7 +110,7 @@ class _Pair:
         return replace(again, trace=(*first.trace, *again.trace), doubts=(*doubts, *self._mirrored(seen, matrix)))
 
     def again(self, matrix: Affine, on_step: OnStep | None) -> Found:
-        """The map from keypoints of the moving patient as he is laid by a map near it: upright, and of the same size."""
+        """The map from keypoints of the moving patient as a map near it lays him: upright, and of the same size."""
         seen = self.keypoints(self.here.picture, self.here.mask, self.again_mm)
         laid = self.keypoints(self._laid(matrix, self.again_mm), None, self.again_mm)
         _tell(on_step, "keypoints", 0.5, 0.0)
