@@ -10,6 +10,7 @@ from homolog.kernels import (
     box_hessian,
     box_maxima,
     bspline,
+    consensus,
     displacement,
     displacement_cost,
     extrema,
@@ -78,6 +79,8 @@ def warm() -> None:
     neighbours.nearest_in_bands(same, same, rows, rows, 0 * rows, 0 * rows + 4)
     for precision in (np.float32, np.float64):
         neighbours.nearest_around(same.astype(precision), same.astype(precision), rows, rows, places, places, 1.0, 1.3)
+    likely = np.linspace(0.2, 1.0, 5)
+    consensus.draw(voxels, voxels, likely, likely, most_cosine=0.7, most_scale=1.6, seed=0, count=2, keep=1)
 
 
 if __name__ == "__main__":
