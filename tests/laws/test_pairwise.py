@@ -23,7 +23,7 @@ FINER = {"linear": 1, "keypoint": 2}
 CENTRE = np.array([20.0, -35.0, 310.0])
 # mm at the patient's worst place. Blocks are told to half a voxel of 6 mm each, and the map is the mean of hundreds; of
 # keypoints, which slide along smooth edges by more, there are dozens.
-CLOSE_MM = {"linear": 1.0, "keypoint": 3.0}
+CLOSE_MM = {"linear": 1.0, "keypoint": 4.0}
 # mm between answers to nearly the same question: keypoints come and go as voxels are rounded, blocks do not.
 STEADY_MM = {"linear": 0.1, "keypoint": 2.0}
 # What goes by whether a place is bright or dark finds nothing in a negative.

@@ -24,9 +24,9 @@ from homolog.space.transforms import BSpline
 
 # Rounds of the mixture; it has settled when the scatter changes by less than this share. Each solution begins at the
 # one before it, so that a rough one is enough.
-ROUNDS, SETTLED = 5, 0.02
-# mm: what right matches scatter by at the first, and at the least: half the spacing of the coarsest keypoints.
-SCATTER_MM, LEAST_SCATTER_MM = 15.0, 1.2
+ROUNDS, SETTLED = 8, 0.02
+# mm: what right matches scatter by at the first, when little is known, and at the least: keypoints are told to a voxel.
+SCATTER_MM, LEAST_SCATTER_MM = 25.0, 1.2
 # Of the stiffness against bending, what stands against stretching: far from all matches the map goes back to affine.
 STRETCHING = 1e-5
 # The least determinant that counts as no fold, and how often the stiffness is doubled until there is none.

@@ -34,7 +34,7 @@ MOST_DEGREES = 45.0
 # Bodies, and their parts, differ in size by no more.
 MOST_SCALE = 1.6
 # Steps of the improvement, and for an affine map: how strongly it is held to the similarity, in matches a corner.
-STEPS, HELD = 50, 0.1
+STEPS, HELD = 50, 0.02
 # mm: what right matches of one patient scatter by along an axis at least; the share of it that may change at the end.
 LEAST_SCATTER_MM, SETTLED = 0.5, 0.01
 # Below this many matches no map follows.
@@ -77,11 +77,13 @@ def agreed(
     start: np.ndarray | None = None,
     seed: int = 0,
     rounds: int = ROUNDS,
+    most_degrees: float = MOST_DEGREES,
 ) -> Agreed:
     """The best map of a kind for matches (N, 3), (N, 3), LPS mm.
 
-    distance  (N,) between descriptors: matches with smaller ones are drawn more often
-    start     (4, 4) a map to improve, in place of drawing
+    distance      (N,) between descriptors: matches with smaller ones are drawn more often
+    start         (4, 4) a map to improve, in place of drawing
+    most_degrees  by which a line between two places may be turned
     """
     weight = weights_of(fixed_mm, moving_mm)
     if start is not None:
@@ -94,7 +96,7 @@ def agreed(
             moving_mm,
             weight,
             likely,
-            most_cosine=np.cos(np.radians(MOST_DEGREES)),
+            most_cosine=np.cos(np.radians(most_degrees)),
             most_scale=MOST_SCALE,
             seed=seed * 1_000_003 + n,
             count=TRIPLES,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from homolog.errors import BadInput
 from homolog.matching.configs import MatchConfig
 from homolog.matching.nearest import match
 from homolog.pairwise import consensus
@@ -21,6 +22,9 @@ from homolog.pairwise.consensus import AGREES, FEWEST, Agreed, Kind
 from homolog.space.keypoints import Keypoints, Matches
 from homolog.space.registration import Step, Stopped
 from homolog.space.transforms import Affine, BSpline, Transform, chain
+
+# Matches that lie within so many mm of where a map puts them.
+Near = Callable[[float, Transform], Matches]
 
 # The same matches, re-paired by chance, so many times: how well a map can agree with what means nothing.
 CHANCES = 5
@@ -41,7 +45,7 @@ STIFFER = (10.0, 3.0)
 class Found:
     """A map between two sets of keypoints.
 
-    moving_from_fixed  the map; nothing but a name for it where `stopped` says "too_few_matches"
+    moving_from_fixed  the map; where `stopped` says "too_few_matches" the start, or the identity without one
     matches   the pairs it was made from
     right     (M,) 0 to 1, how sure each of them is right
     score     how well matches agree, each counting less where many lie together
@@ -69,7 +73,11 @@ class Found:
     @property
     def is_significant(self) -> bool:
         """Whether matches agree better than chance lets them."""
-        return self.is_map and self.score >= self.lead * self.chance
+        return self.is_clear(self.lead)
+
+    def is_clear(self, times: float) -> bool:
+        """Whether matches agree so many times better than chance lets them."""
+        return self.is_map and self.score >= times * self.chance
 
 
 def register(
@@ -95,9 +103,15 @@ def register(
         on_step("agreement", 0.5, _energy(found, fixed, moving))
     if not found.is_significant:
         return found
+
+    def near(within_mm: float, transform: Transform) -> Matches:
+        if matches is None:
+            return match(fixed, moving, MatchConfig(within_mm=within_mm), moving_from_fixed=transform)
+        return _within(fixed, moving, matches, within_mm, transform)
+
     if config.bends:
-        return _bent(fixed, moving, found, config, box_mm, on_step)
-    return found if matches is not None else _nearer(fixed, moving, found, kind, max(config.gates_mm, default=60.0))
+        return _bent(fixed, moving, found, near, config, box_mm, on_step)
+    return _nearer(fixed, moving, found, near, kind, max(config.gates_mm, default=60.0))
 
 
 def linear(
@@ -114,14 +128,24 @@ def linear(
     if matches is None:
         gate = MatchConfig(within_mm=within_mm) if start is not None else MatchConfig()
         matches = match(fixed, moving, gate, moving_from_fixed=start)
+    _require_rows(fixed, moving, matches)
     here, there = fixed.position[matches.pairs[:, 0]], moving.position[matches.pairs[:, 1]]
     if len(matches) < FEWEST:
-        return _none(fixed, moving, matches, f"only {len(matches)} keypoints match: at least {FEWEST} are needed")
+        return _none(
+            fixed, moving, matches, f"only {len(matches)} keypoints match: at least {FEWEST} are needed", start
+        )
     best = consensus.agreed(
-        here, there, matches.distance, kind=kind, start=None if start is None else start.matrix, rounds=rounds
+        here,
+        there,
+        matches.distance,
+        kind=kind,
+        start=None if start is None else start.matrix,
+        rounds=rounds,
+        # keypoints with axes of their own are described along those, whichever way the patient is turned
+        most_degrees=consensus.MOST_DEGREES if fixed.frame is None else 180.0,
     )
     if best.score <= 0 or best.spread[1] < consensus.THIN * best.spread[0]:
-        return _none(fixed, moving, matches, "the matches lie on one line, or no three of them agree on a map")
+        return _none(fixed, moving, matches, "the matches lie on one line, or no three of them agree on a map", start)
     found = Found(
         Affine(best.matrix, fixed.space, moving.space),
         matches,
@@ -136,12 +160,31 @@ def linear(
     return replace(found, doubts=_doubts(found, best, kind))
 
 
-def _nearer(fixed: Keypoints, moving: Keypoints, found: Found, kind: Kind, within_mm: float) -> Found:
+def _require_rows(fixed: Keypoints, moving: Keypoints, matches: Matches) -> None:
+    for points, rows, what in ((fixed, matches.pairs[:, 0], "fixed"), (moving, matches.pairs[:, 1], "moving")):
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(points)):
+            raise BadInput(
+                f"matches name row {max(rows.max(), -rows.min())} of the {what} points ('{points.space}'), "
+                f"which have {len(points)}",
+                "match these very points: match(fixed, moving)",
+            )
+        if not np.isfinite(points.position[rows]).all():
+            raise BadInput(f"matched {what} points ('{points.space}') hold NaN or infinite positions")
+
+
+def _within(fixed: Keypoints, moving: Keypoints, matches: Matches, within_mm: float, transform: Transform) -> Matches:
+    """Those of the matches that lie within so many mm of where a map puts them."""
+    rows, columns = matches.pairs.T
+    apart = np.linalg.norm(transform.apply(fixed.position[rows]) - moving.position[columns], axis=1)
+    return Matches(matches.pairs[apart <= within_mm])
+
+
+def _nearer(fixed: Keypoints, moving: Keypoints, found: Found, near: Near, kind: Kind, within_mm: float) -> Found:
     """The same map from matches no further off than right ones scatter."""
     for _ in range(NEARER):
         before = found.moving_from_fixed
         assert isinstance(before, Affine)
-        matches = match(fixed, moving, MatchConfig(within_mm=within_mm), moving_from_fixed=before)
+        matches = near(within_mm, before)
         if len(matches) < FEWEST:
             break
         here, there = fixed.position[matches.pairs[:, 0]], moving.position[matches.pairs[:, 1]]
@@ -197,8 +240,8 @@ def _doubts(found: Found, best: Agreed, kind: Kind) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _none(fixed: Keypoints, moving: Keypoints, matches: Matches, why: str) -> Found:
-    nowhere = Affine.identity(fixed.space, moving.space)
+def _none(fixed: Keypoints, moving: Keypoints, matches: Matches, why: str, start: Affine | None) -> Found:
+    nowhere = Affine.identity(fixed.space, moving.space) if start is None else start
     return Found(nowhere, matches, np.zeros(len(matches)), 0.0, 0.0, LEAD, (), "too_few_matches", (why,))
 
 
@@ -210,6 +253,7 @@ def _bent(
     fixed: Keypoints,
     moving: Keypoints,
     straight: Found,
+    near: Near,
     config: KeypointConfig,
     box_mm: np.ndarray | None,
     on_step: Callable[[str, float, float], None] | None,
@@ -222,7 +266,7 @@ def _bent(
     stiffness = [config.stiffness * times for times in (*STIFFER, *[1.0] * len(config.gates_mm))]
     found = straight
     for number, (gate, stiff) in enumerate(zip(config.gates_mm, stiffness)):
-        matches = match(fixed, moving, MatchConfig(within_mm=gate), moving_from_fixed=found.moving_from_fixed)
+        matches = near(gate, found.moving_from_fixed)
         if len(matches) < FEWEST:
             break
         here, there = fixed.position[matches.pairs[:, 0]], moving.position[matches.pairs[:, 1]]

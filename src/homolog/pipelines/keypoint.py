@@ -33,14 +33,21 @@ FINER = 0.65
 # Voxels along the shortest axis at least, or there is no room for keypoints' surroundings: a small picture is looked at
 # more finely than it is. Within bounds of memory: voxels at most.
 ROOM_VOX, MOST_VOXELS = (90, 120), (3e7, 6e7)
+# mm beyond the fixed picture where keypoints may still be matched, with what is round them; voxels that detectors need.
+BEYOND_MM, LEAST_VOX = 110.0, 60
 # Rounds of drawing for each of 24 orientations, and for a mirrored patient.
 FEW_ROUNDS = 2
 # Where patients lie alike, matches agree so many times better than chance; else one of them is tried turned as well.
 CLEAR = 8.0
 # A right map is a peak: with the patient this far away along an axis, the pictures are less alike by this much.
 ELSEWHERE_MM, PEAK = 48.0, 0.06
-# By how many times mirrored keypoints agree better if left and right were exchanged in a file.
-MIRROR_LEAD = 1.2
+# Mirrored keypoints agree by this share of what they do as they are, and more, if left and right were exchanged in a
+# file; right patients reached 0.72, mirrored ones 1.03 and more.
+MIRRORED = 0.87
+# With the laid patient turned half round about an axis, keypoints agree by less than this share of what they do as he
+# is laid; under right maps it was 0.3 at most, under wrong ones 0.5 and more.
+RIVAL = 0.4
+HALF_TURNS = [np.diag(signs) for signs in ((1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))]
 
 
 def register(
@@ -70,7 +77,7 @@ def register(
             "under the start that was given the two images do not overlap", "leave the start out: it is searched for"
         )
     if near is not None:
-        found = pair.again(near, on_step)
+        found = pair.again(near, pair.again_mm, config, on_step)
     else:
         found = pair.found(on_step)
     after = scale.agreement(found.moving_from_fixed)
@@ -82,7 +89,7 @@ def register(
         before.similarity,
         after.similarity,
         after.overlap,
-        (*found.doubts, *_doubts(scale, found, after)),
+        (*found.doubts, *_no_peak(scale, found, after)),
     )
 
 
@@ -102,25 +109,27 @@ class _Pair:
         _tell(on_step, "agreement", 0.3, 0.0)
         if not first.is_map:
             return first
-        matrix = first.moving_from_fixed
-        assert isinstance(matrix, Affine)
-        again = self.again(matrix, on_step)
-        # what the first look says against it the second cannot know: it searched near that map only
-        doubts = dict.fromkeys((*(() if first.is_significant else first.doubts), *again.doubts))
-        return replace(again, trace=(*first.trace, *again.trace), doubts=(*doubts, *self._mirrored(seen, matrix)))
+        matrix = _affine(first)
+        if not first.is_clear(CLEAR):
+            # few descriptors are alike from so far: what a middle look finds is nearer
+            middle = self.again(matrix, self.first_mm, replace(self.config, kind=self.config.linear_kind), None)
+            matrix = _affine(middle) if middle.is_significant else matrix
+        again = self.again(matrix, self.again_mm, self.config, on_step)
+        doubts = self._doubts(seen, matrix) or again.doubts
+        return replace(again, trace=(*first.trace, *again.trace), doubts=doubts)
 
-    def again(self, matrix: Affine, on_step: OnStep | None) -> Found:
+    def again(self, matrix: Affine, spacing_mm: float, config: KeypointConfig, on_step: OnStep | None) -> Found:
         """The map from keypoints of the moving patient as a map near it lays him: upright, and of the same size."""
-        seen = self.keypoints(self.here.picture, self.here.mask, self.again_mm)
-        laid = self.keypoints(self._laid(matrix, self.again_mm), None, self.again_mm)
+        seen = self.keypoints(self.here.picture, self.here.mask, spacing_mm)
+        back = self._keypoints_laid(matrix, np.eye(4), spacing_mm)
+        back = replace(back, position=matrix.apply(back.position), space=self.there.space)
         _tell(on_step, "keypoints", 0.5, 0.0)
-        back = self._in_moving(laid, matrix)
 
         def told(stage: str, fraction: float, energy: float) -> None:
             _tell(on_step, stage, 0.5 + 0.45 * fraction, energy)
 
         box = self.here.picture.grid.bounds()
-        return keypoint.register(seen, back, None, self.config, start=matrix, box_mm=box, on_step=told)
+        return keypoint.register(seen, back, None, config, start=matrix, box_mm=box, on_step=told)
 
     # how finely -----------------------------------------------------------------------------------------------------
 
@@ -161,19 +170,26 @@ class _Pair:
         return found
 
     def _laid(self, matrix: Affine, spacing_mm: float) -> Volume:
-        """The moving picture in the fixed patient's space, on cubic voxels along the axes."""
+        """The moving picture in the fixed patient's space, on cubic voxels along the axes, as far as he is shown."""
         picture = self.there.picture
-        corners = matrix.inverse().apply(picture.grid.corners())
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        shape = np.maximum(1, np.ceil((high - low) / spacing_mm)).astype(int)
+        corners, shown = matrix.inverse().apply(picture.grid.corners()), self.here.picture.grid.bounds()
+        # matches lie near what the fixed picture shows; a map that is wrong may lay the other one anywhere, at any size
+        low = np.clip(corners.min(axis=0), shown[0] - BEYOND_MM, shown[1] + BEYOND_MM)
+        high = np.clip(corners.max(axis=0), shown[0] - BEYOND_MM, shown[1] + BEYOND_MM)
+        shape = np.maximum(LEAST_VOX, np.ceil((high - low) / spacing_mm)).astype(int)
         grid = Grid.regular(shape.tolist(), spacing_mm, (low + high) / 2 - spacing_mm * (shape - 1) / 2)
         return warp(low_passed(picture, isotropic(picture.grid, spacing_mm)), matrix, grid, outside=_dark(picture))
 
-    def _in_moving(self, laid: Keypoints, matrix: Affine) -> Keypoints:
-        """Keypoints of the patient as he was laid, where he lies; those that his picture and its mask show."""
-        back = replace(laid, position=matrix.apply(laid.position), space=self.there.space)
-        shown = self.there.picture.grid.contains(back.position)
-        return back[shown & selection.inside_mask(back.position, self.there.mask, self.there.space)]
+    def _keypoints_laid(self, matrix: Affine, turn: np.ndarray, spacing_mm: float) -> Keypoints:
+        """Keypoints of the moving patient as a map lays him, turned or mirrored by (4, 4) after that.
+
+        Where that puts him; only those that his picture and its mask show.
+        """
+        laid = _moved(self._laid(matrix, spacing_mm), turn)
+        found = self.keypoints(laid, None, spacing_mm)
+        there = matrix.apply(Affine(np.linalg.inv(turn)).apply(found.position))
+        shown = self.there.picture.grid.contains(there)
+        return found[shown & selection.inside_mask(there, self.there.mask, self.there.space)]
 
     # the first look -------------------------------------------------------------------------------------------------
 
@@ -181,8 +197,7 @@ class _Pair:
         """A linear map: as the patients lie, or with one turned by right angles where that agrees better."""
         other = self.keypoints(self.there.picture, self.there.mask, self.first_mm)
         found = keypoint.linear(seen, other, kind=self.config.linear_kind)
-        clear = found.is_map and found.score >= CLEAR * found.chance
-        if clear or not self.config.orientations or self.config.detector != "surf3d":
+        if found.is_clear(CLEAR) or not self.config.orientations or self.config.detector != "surf3d":
             return found
         turns = surf_turning.right_angles()[1:]
         scores = [
@@ -197,29 +212,45 @@ class _Pair:
         again = keypoint.linear(seen, lying, kind=self.config.linear_kind)
         if not (again.is_significant and again.score > found.score):
             return found
-        assert isinstance(again.moving_from_fixed, Affine)
-        matrix = turn.T @ again.moving_from_fixed.matrix
+        matrix = turn.T @ _affine(again).matrix
         return replace(again, moving_from_fixed=Affine(matrix, seen.space, other.space))
 
-    # left and right -------------------------------------------------------------------------------------------------
+    # believing it ---------------------------------------------------------------------------------------------------
 
-    def _mirrored(self, seen: Keypoints, matrix: Affine) -> tuple[str, ...]:
-        """Whether keypoints of the patient as he is laid agree better with left and right exchanged."""
-        laid, scores = self._laid(matrix, self.first_mm), []
-        for sign in (1.0, -1.0):
-            mirror = np.diag([sign, 1.0, 1.0, 1.0])
-            back = Affine(matrix.matrix @ mirror, self.here.space, self.there.space)
-            other = self.keypoints(_moved(laid, mirror), None, self.first_mm)
-            shown = self.there.picture.grid.contains(back.apply(other.position))
-            shown &= selection.inside_mask(back.apply(other.position), self.there.mask, self.there.space)
-            scores.append(keypoint.linear(seen, other[shown], kind="similarity", rounds=FEW_ROUNDS))
-        as_is, mirrored = scores
-        if not (mirrored.is_significant and mirrored.score > MIRROR_LEAD * as_is.score):
+    def _doubts(self, seen: Keypoints, matrix: Affine) -> tuple[str, ...]:
+        """What keypoints say against a map when they are matched all over, with the moving patient as it lays him.
+
+        Whether they agree no better than by chance, better mirrored, or nearly as well turned round.
+        """
+        laid, mirrored = (
+            self._keypoints_laid(matrix, np.diag([sign, 1.0, 1.0, 1.0]), self.first_mm) for sign in (1.0, -1.0)
+        )
+        as_is, exchanged = _agreeing(seen, laid), _agreeing(seen, mirrored)
+        if exchanged.is_significant and exchanged.score > MIRRORED * as_is.score:
+            return (
+                f"keypoints agree by {exchanged.score:.0f} mirrored and by {as_is.score:.0f} as they are: "
+                "are left and right exchanged in a file?",
+            )
+        if not as_is.is_significant:
+            return as_is.doubts
+        if self.config.detector != "surf3d":
+            return ()
+        rival = max(_agreeing(seen, surf_turning.turned(laid, turn)).score for turn in HALF_TURNS)
+        if rival < RIVAL * as_is.score:
             return ()
         return (
-            f"the moving patient's keypoints agree better mirrored ({mirrored.score:.0f}) than as they are "
-            f"({as_is.score:.0f}): are left and right exchanged in a file?",
+            f"the moving patient's keypoints agree nearly as well turned round ({rival:.0f}) as they do by the map "
+            f"({as_is.score:.0f}): is it more than their outlines that agrees?",
         )
+
+
+def _agreeing(seen: Keypoints, other: Keypoints) -> Found:
+    return keypoint.linear(seen, other, kind="similarity", rounds=FEW_ROUNDS)
+
+
+def _affine(found: Found) -> Affine:
+    assert isinstance(found.moving_from_fixed, Affine)
+    return found.moving_from_fixed
 
 
 def _moved(volume: Volume, matrix: np.ndarray) -> Volume:
@@ -234,7 +265,7 @@ def _dark(picture: Volume) -> float:
 # Believing it
 
 
-def _doubts(scale: Scale, found: Found, after: Agreement) -> tuple[str, ...]:
+def _no_peak(scale: Scale, found: Found, after: Agreement) -> tuple[str, ...]:
     """What the pictures say against a map of their keypoints."""
     if not found.is_map:
         return ()
