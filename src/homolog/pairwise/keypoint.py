@@ -16,6 +16,7 @@ from homolog.errors import BadInput
 from homolog.matching.configs import MatchConfig
 from homolog.matching.nearest import match
 from homolog.pairwise import consensus
+from homolog.pairwise.believing import too_stretched
 from homolog.pairwise.bending import bent, controls_over
 from homolog.pairwise.configs import KeypointConfig
 from homolog.pairwise.consensus import AGREES, FEWEST, Agreed, Kind
@@ -33,8 +34,6 @@ CHANCES = 5
 LEAD = 3.0
 # And where matches were looked for near a map only, which chance agrees with more easily.
 LEAD_NEAR = 1.7
-# No adult is so many times longer or shorter than another along any axis.
-MOST_STRETCH = 1.8
 # A linear map is fitted anew, so often at most, to matches within so many times the scatter of right ones, and this.
 GATE_SCATTERS, LEAST_GATE_MM, NEARER = 6.0, 10.0, 5
 # Of a bending map's stiffness: with how many times that it begins, so that it first follows what is common.
@@ -233,10 +232,7 @@ def _doubts(found: Found, best: Agreed, kind: Kind) -> tuple[str, ...]:
         )
     if kind == "affine" and best.spread[2] < consensus.THIN * best.spread[0]:
         said.append("the matches lie nearly in one plane: how the map stretches across it is not known")
-    stretch = np.linalg.svd(best.matrix[:3, :3], compute_uv=False)
-    times = max(float(stretch[0]), 1 / max(float(stretch[2]), 1e-9))
-    if times > MOST_STRETCH:
-        said.append(f"one patient came out {times:.1f} times as long as the other along an axis")
+    said += [doubt for doubt in (too_stretched(best.matrix),) if doubt]
     return tuple(said)
 
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from homolog.errors import BadInput, SpaceMismatch
+from homolog.pairwise.believing import PEAK, elsewhere, linearised, no_peak, require_overlap, too_stretched
 from homolog.pairwise.configs import LinearConfig
-from homolog.pairwise.scales import Agreement, Scale, farthest_mm, fine_spacing
+from homolog.pairwise.scales import Scale, farthest_mm, fine_spacing
 from homolog.pairwise.start import starts
 from homolog.pairwise.votes import Used, ballots, consensus
 from homolog.space import fit
-from homolog.space.prepared import Level, Prepared, prepare
+from homolog.space.prepared import Level, prepare
 from homolog.space.registration import Registration, Step, Stopped
 from homolog.space.transforms import Affine, Transform
 from homolog.space.volume import Volume
@@ -43,12 +43,8 @@ MEMORY, DAMPING, LONGEST, SHRINKING = 4, 0.05, 4.0, 0.8
 COARSE_TOLERANCE = 5.0
 
 # When not to believe a map. Chosen on patients 0 to 9 and real pairs, checked on others: docs/methods/linear.md.
-# A right map is a peak: with the patient this far away along an axis, the pictures are less alike by this much.
-ELSEWHERE_MM, PEAK = 48.0, 0.06
 # Left and right were exchanged in a file if the mirrored picture fits better by more than this, after a few steps.
 MIRROR_LEAD, MIRROR_STEPS, MIRROR_BLOCKS = 0.01, 3, 2000
-# No adult is so many times longer or shorter than another along any axis.
-MOST_STRETCH = 1.8
 
 
 def register(
@@ -72,10 +68,10 @@ def register(
     spacing = config.spacing_mm or fine_spacing(fixed.grid)
     coarse, fine = (Scale.of(here, there, times * spacing, coarse=times > 1) for times in (2, 1))
     search = _Search(config, on_step)
-    initial = np.eye(4) if start is None else _linearised(start, here, there)
+    initial = np.eye(4) if start is None else linearised(start, here, there).matrix
     before = fine.agreement(initial)
     if start is not None:
-        _require_overlap(before)
+        require_overlap(before)
         path = _Path(initial, initial)
     else:
         path = search.best_start(coarse, initial, [found.matrix for found in starts(here, there)])
@@ -156,28 +152,18 @@ class _Search:
     def doubts(self, path: _Path, scale: Scale) -> tuple[str, ...]:
         """Why a map should not be believed."""
         here = scale.agreement(path.matrix).similarity
-        ways = ELSEWHERE_MM * np.vstack((np.eye(3), -np.eye(3)))
-        # without overlap it is NaN, and no likeness
-        found = [scale.agreement(path.matrix @ _shift(way)).similarity for way in ways]
-        elsewhere = float(np.nan_to_num(np.fmax.reduce(found)))
+        away = elsewhere(scale, Affine(path.matrix))
         mirrored = scale.agreement(self._mirrored(path.start, scale)).similarity
-        stretch = np.linalg.svd(path.matrix[:3, :3], compute_uv=False)
-        times = max(stretch[0], 1 / stretch[2])
         said = []
         if path.stopped == "too_few_matches":
             said.append("too little of one picture was found in the other")
-        if not here - elsewhere >= PEAK:
-            said.append(
-                f"the pictures are hardly more alike ({here:.2f}) than with one patient "
-                f"{ELSEWHERE_MM / 10:.0f} cm away ({elsewhere:.2f}): wrong anatomy, or too little in common?"
-            )
-        if mirrored - here > MIRROR_LEAD and mirrored - elsewhere >= PEAK:
+        said += [doubt for doubt in (no_peak(here, away),) if doubt]
+        if mirrored - here > MIRROR_LEAD and mirrored - away >= PEAK:
             said.append(
                 f"the moving picture fits better mirrored ({mirrored:.2f}) than as it is ({here:.2f}): are left and "
                 "right exchanged in a file?"
             )
-        if times > MOST_STRETCH:
-            said.append(f"one patient came out {times:.1f} times as long as the other along an axis")
+        said += [doubt for doubt in (too_stretched(path.matrix),) if doubt]
         return tuple(said)
 
     def _mirrored(self, start: np.ndarray, scale: Scale) -> np.ndarray:
@@ -244,33 +230,3 @@ def _box(level: Level) -> np.ndarray:
     places = np.argwhere(level.body)
     low, high = places.min(axis=0), places.max(axis=0) + 1
     return level.grid.cropped(low.tolist(), high.tolist()).corners()
-
-
-def _shift(way_mm: np.ndarray) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, 3] = way_mm
-    return matrix
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The start that a caller gives
-
-
-def _linearised(start: Transform, fixed: Prepared, moving: Prepared) -> np.ndarray:
-    """The affine matrix nearest to a map over the fixed patient."""
-    if (start.fixed, start.moving) != (fixed.space, moving.space):
-        raise SpaceMismatch(
-            f"the start {start.describe()}, but the images are '{fixed.space}' (fixed) and '{moving.space}' (moving)",
-            "invert it, or name the images' spaces: read(path, space=...)",
-        )
-    if isinstance(start, Affine):
-        return start.matrix
-    points = fixed.body_points()
-    return fit.affine(points, start.apply(points)).matrix
-
-
-def _require_overlap(agreement: Agreement) -> None:
-    if not agreement.overlap > 0:
-        raise BadInput(
-            "under the start that was given the two images do not overlap", "leave the start out: one is searched for"
-        )

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from homolog.errors import BadInput, SpaceMismatch
 from homolog.features import selection, surf_turning
 from homolog.methods import DETECTOR_OPTIONS, DETECTORS, resolve
 from homolog.pairwise import keypoint
+from homolog.pairwise.believing import elsewhere, linearised, no_peak, require_overlap
 from homolog.pairwise.configs import KeypointConfig
 from homolog.pairwise.keypoint import Found
 from homolog.pairwise.scales import Agreement, Scale, fine_spacing
-from homolog.space import fit
 from homolog.space.grid import Grid
 from homolog.space.keypoints import Keypoints
 from homolog.space.prepared import Prepared, isotropic, prepare
@@ -39,8 +38,6 @@ BEYOND_MM, LEAST_VOX = 110.0, 60
 FEW_ROUNDS = 2
 # Where patients lie alike, matches agree so many times better than chance; else one of them is tried turned as well.
 CLEAR = 8.0
-# A right map is a peak: with the patient this far away along an axis, the pictures are less alike by this much.
-ELSEWHERE_MM, PEAK = 48.0, 0.06
 # Mirrored keypoints agree by this share of what they do as they are, and more, if left and right were exchanged in a
 # file; right patients reached 0.72, mirrored ones 1.03 and more.
 MIRRORED = 0.87
@@ -70,13 +67,10 @@ def register(
     here, there = prepare(fixed, fixed_mask, "fixed"), prepare(moving, moving_mask, "moving")
     pair = _Pair(here, there, config)
     scale = Scale.of(here, there, 2 * fine_spacing(fixed.grid), coarse=True)
-    near = None if start is None else _linearised(start, here, there)
+    near = None if start is None else linearised(start, here, there)
     before = scale.agreement(near or Affine.identity(fixed.space, moving.space))
-    if near is not None and not before.overlap > 0:
-        raise BadInput(
-            "under the start that was given the two images do not overlap", "leave the start out: it is searched for"
-        )
     if near is not None:
+        require_overlap(before)
         found = pair.again(near, pair.again_mm, config, on_step)
     else:
         found = pair.found(on_step)
@@ -261,50 +255,14 @@ def _dark(picture: Volume) -> float:
     return float(picture.numpy().min())
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Believing it
-
-
 def _no_peak(scale: Scale, found: Found, after: Agreement) -> tuple[str, ...]:
     """What the pictures say against a map of their keypoints."""
     if not found.is_map:
         return ()
     if not after.overlap > 0:
         return ("under the map the two images do not overlap",)
-    ways = ELSEWHERE_MM * np.vstack((np.eye(3), -np.eye(3)))
-    moved = [
-        scale.agreement(found.moving_from_fixed @ _shift(way, found.moving_from_fixed.fixed)).similarity for way in ways
-    ]
-    elsewhere = float(np.nan_to_num(np.fmax.reduce(moved)))
-    if after.similarity - elsewhere >= PEAK:
-        return ()
-    return (
-        f"the pictures are hardly more alike ({after.similarity:.2f}) than with one patient "
-        f"{ELSEWHERE_MM / 10:.0f} cm away ({elsewhere:.2f}): wrong anatomy, or too little in common?",
-    )
-
-
-def _shift(way_mm: np.ndarray, space: str) -> Affine:
-    matrix = np.eye(4)
-    matrix[:3, 3] = way_mm
-    return Affine(matrix, space, space)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The start that a caller gives
-
-
-def _linearised(start: Transform, fixed: Prepared, moving: Prepared) -> Affine:
-    """The affine map nearest to a map over the fixed patient."""
-    if (start.fixed, start.moving) != (fixed.space, moving.space):
-        raise SpaceMismatch(
-            f"the start {start.describe()}, but the images are '{fixed.space}' (fixed) and '{moving.space}' (moving)",
-            "invert it, or name the images' spaces: read(path, space=...)",
-        )
-    if isinstance(start, Affine):
-        return start
-    points = fixed.body_points()
-    return fit.affine(points, start.apply(points), fixed=fixed.space, moving=moving.space)
+    said = no_peak(after.similarity, elsewhere(scale, found.moving_from_fixed))
+    return (said,) if said else ()
 
 
 def _tell(on_step: OnStep | None, stage: str, fraction: float, energy: float) -> None:
