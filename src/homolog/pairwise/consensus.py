@@ -62,11 +62,6 @@ class Agreed:
     spread: np.ndarray
     drawn: int
 
-    @property
-    def share(self) -> float:
-        """Of all that matches count, what those count that agree."""
-        return float(self.weight[self.agrees > AGREES].sum() / max(self.weight.sum(), 1e-12))
-
 
 def agreed(
     fixed_mm: np.ndarray,

@@ -152,7 +152,7 @@ def linear(
         best.score,
         _chance(here, there, start, within_mm),
         LEAD if start is None else LEAD_NEAR,
-        (_step("keypoints", best.matrix, start, here, best),),
+        (_step("keypoints", best, start, here, there),),
         "converged",
         (),
     )
@@ -283,12 +283,13 @@ def _bent(
     return found
 
 
-def _step(stage: str, matrix: np.ndarray, start: Affine | None, here: np.ndarray, best: Agreed) -> Step:
+def _step(stage: str, best: Agreed, start: Affine | None, here: np.ndarray, there: np.ndarray) -> Step:
+    """Its energy is how many mm off matches lie, those that agree."""
     before = here if start is None else start.apply(here)
-    after = Affine(matrix).apply(here)
+    after = Affine(best.matrix).apply(here)
     return Step(
         stage,
-        float(1 - best.share),
+        float(best.agrees @ np.linalg.norm(after - there, axis=1) / max(best.agrees.sum(), 1e-9)),
         float(np.linalg.norm(after - before, axis=1).max()),
         int((best.agrees > AGREES).sum()),
     )
