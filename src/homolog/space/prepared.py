@@ -170,7 +170,7 @@ def _known(picture: Volume, mask: Volume | None, grid: Grid) -> np.ndarray:
 
 def require_picture(volume: Volume, what: str) -> None:
     if volume.kind != "intensity":
-        raise BadInput(f"the {what} image is a label map: only pictures are registered", "read it with read(path)")
+        raise BadInput(f"the {what} image is a label map: a picture is needed", "read it with read(path)")
     if min(volume.grid.shape) < 2:
         raise BadInput(f"the {what} image is a single slice ({volume.grid!r}): a volume is needed")
     if not np.isfinite(volume.numpy()).all():
