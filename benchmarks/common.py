@@ -17,6 +17,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+# Real CTs under --data.
+SCANS = {
+    "chest-a": "chest-a/lidc-idri-0001_2mm.nii.gz",
+    "chest-b": "chest-b/cmb-crc-msb-01068_2mm.nii.gz",
+    "abdomen-pelvis": "abdomen-pelvis/example_ct.nii.gz",
+    "heart-aorta": "heart-aorta/ct_cropped.nii.gz",
+}
 
 
 def arguments(description: str | None, *needs: str) -> argparse.Namespace:

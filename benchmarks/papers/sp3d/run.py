@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from common import arguments, write_ours
+from common import SCANS, arguments, write_ours
 
 import homolog
 from homolog import Keypoints, Transform, Volume
@@ -39,12 +39,6 @@ from homolog.space.prepared import BODY, prepare
 from homolog.synth.deformations import draw_warp, warped_scan
 
 HERE = Path(__file__).parent
-SCANS = {
-    "chest-a": "chest-a/lidc-idri-0001_2mm.nii.gz",
-    "chest-b": "chest-b/cmb-crc-msb-01068_2mm.nii.gz",
-    "abdomen-pelvis": "abdomen-pelvis/example_ct.nii.gz",
-    "heart-aorta": "heart-aorta/ct_cropped.nii.gz",
-}
 NOISE_HU = 20.0
 SEEDS = range(10, 15)
 REGION, SPACING_MM = "abdomen-pelvis", 2.0

@@ -18,18 +18,12 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from common import arguments, in_child, write_ours, yardstick
+from common import SCANS, arguments, in_child, write_ours, yardstick
 
 from homolog import Volume, methods, read
 from homolog.space.keypoints import Keypoints
 
 HERE = Path(__file__).parent
-VOLUMES = {
-    "chest-a": "chest-a/lidc-idri-0001_2mm.nii.gz",
-    "chest-b": "chest-b/cmb-crc-msb-01068_2mm.nii.gz",
-    "abdomen-pelvis": "abdomen-pelvis/example_ct.nii.gz",
-    "heart-aorta": "heart-aorta/ct_cropped.nii.gz",
-}
 NATIVE = "chest-a/lidc-idri-0001_native.nii.gz"
 # The bars, user seconds; and MB above the volume, or of the whole process where there is none.
 BARS = {
@@ -98,7 +92,7 @@ def main() -> None:
     figures: dict[str, Any] = {"yardstick_user_s": unit, "agreement": _agreements(given.data, given.golden)}
     for method in ("surf3d", "sift3d"):
         for name in theirs[method]:
-            path = given.data / VOLUMES.get(name, NATIVE)
+            path = given.data / SCANS.get(name, NATIVE)
             more = {"sampling_mm": 0.75, "most": 20000} if name == "chest-a_0.75mm" else {}
             runs = 1 if more else 3
             default = _measured(DETECTING, method, str(path), json.dumps(more), str(runs))
@@ -154,9 +148,9 @@ def _row(ours: dict[str, float], theirs: dict[str, float], unit: float, bar: Any
 
 
 def _agreements(data: Path, golden: Path) -> dict[str, Any]:
-    found = {f"surf3d_{name}": _surf_agreement(data / VOLUMES[name], golden, name) for name in VOLUMES}
+    found = {f"surf3d_{name}": _surf_agreement(data / SCANS[name], golden, name) for name in SCANS}
     names = ("chest-b", "heart-aorta", "abdomen-pelvis")
-    return found | {f"sift3d_{name}": _sift_agreement(data / VOLUMES[name], golden, name) for name in names}
+    return found | {f"sift3d_{name}": _sift_agreement(data / SCANS[name], golden, name) for name in names}
 
 
 def _surf_agreement(path: Path, golden: Path, name: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from homolog.errors import BadInput, SpaceMismatch
+from homolog.space.sampling import lie_in
 from homolog.space.volume import Volume
 
 
@@ -42,11 +43,7 @@ def inside_mask(position: np.ndarray, mask: Volume | None, space: str) -> np.nda
         raise SpaceMismatch(
             f"the mask is in '{mask.space}', the image in '{space}'", f"read it with read_labels(path, space={space!r})"
         )
-    voxels = np.floor(mask.grid.voxel(position) + 0.5).astype(np.int64)
-    within = ((voxels >= 0) & (voxels < mask.grid.shape)).all(axis=1)
-    kept = np.zeros(len(position), bool)
-    kept[within] = mask.numpy()[tuple(voxels[within].T)] != 0
-    return kept
+    return lie_in(mask, position)
 
 
 def ranked(descriptors: np.ndarray) -> np.ndarray:

@@ -13,8 +13,9 @@ from functools import partial
 
 import numpy as np
 
-from homolog.errors import BadInput, SpaceMismatch
+from homolog.errors import BadInput
 from homolog.features.configs import Sift3dConfig
+from homolog.features.given import known, require_inside, require_scales
 from homolog.features.selection import inside_mask, ranked, strongest
 from homolog.features.sift3d_extrema import Levels, candidates
 from homolog.features.sift3d_orientation import frames
@@ -48,7 +49,7 @@ def detect(volume: Volume, config: Sift3dConfig = Sift3dConfig(), *, mask: Volum
     found = found[inside_mask(found.position, mask, volume.space) & base.scan.contains(found.position)]
     found, certain = _oriented(found, base, levels, config)
     found = found[certain]
-    found = found[strongest(found.position, _of(found.response), config.most, config.spread_mm)]
+    found = found[strongest(found.position, known(found.response), config.most, config.spread_mm)]
     return _described(found, base, levels, config) if config.descriptors else found
 
 
@@ -68,7 +69,7 @@ def describe(volume: Volume, keypoints: Keypoints, config: Sift3dConfig = Sift3d
     given = np.full((len(keypoints), 3, 3), np.nan) if keypoints.frame is None else keypoints.frame
     missing = ~np.isfinite(given).all(axis=(1, 2))
     frame = np.array(given, np.float64)
-    frame[missing] = _of(_oriented(keypoints[missing], base, levels, config)[0].frame)
+    frame[missing] = known(_oriented(keypoints[missing], base, levels, config)[0].frame)
     return _described(replace(keypoints, frame=frame), base, levels, config)
 
 
@@ -83,7 +84,7 @@ def _oriented(points: Keypoints, base: Base, levels: Levels, config: Sift3dConfi
     reach = PUBLISHED_WINDOW_REACH if base.published else WINDOW_REACH
 
     def gather(level: Level, rows: np.ndarray) -> None:
-        places, sigma = _places(points, rows, level, base), width * _of(points.scale)[rows]
+        places, sigma = _places(points, rows, level, base), width * known(points.scale)[rows]
         sums[rows], products[rows] = structure.moments(level.data, places, sigma, level.spacing_mm, reach)
 
     _by_level(points, levels, config, gather)
@@ -99,11 +100,11 @@ def _oriented(points: Keypoints, base: Base, levels: Levels, config: Sift3dConfi
 
 def _described(points: Keypoints, base: Base, levels: Levels, config: Sift3dConfig) -> Keypoints:
     found = np.zeros((len(points), gradient_histogram.LENGTH), np.float32)
-    local_from_axes = np.swapaxes(_of(points.frame), 1, 2) @ base.axes
+    local_from_axes = np.swapaxes(known(points.frame), 1, 2) @ base.axes
     histograms = PUBLISHED if base.published else CORRECTED
 
     def fill(level: Level, rows: np.ndarray) -> None:
-        places, scale = _places(points, rows, level, base), _of(points.scale)[rows]
+        places, scale = _places(points, rows, level, base), known(points.scale)[rows]
         found[rows] = histograms(level.data, places, scale, local_from_axes[rows], level.spacing_mm)
 
     _by_level(points, levels, config, fill)
@@ -124,7 +125,7 @@ def _by_level(
 ) -> None:
     """Calls `work(level, rows)` for each level and the points to whose scale its blur is nearest."""
     octaves = 1 + max(levels)[0]
-    number = np.round(LEVELS * np.log2(_of(points.scale) / config.sigma_mm)).astype(int)
+    number = np.round(LEVELS * np.log2(known(points.scale) / config.sigma_mm)).astype(int)
     number = np.clip(number, 0, LEVELS * octaves - 1)
     for nearest in np.unique(number).tolist():
         work(levels[divmod(nearest, LEVELS)], np.flatnonzero(number == nearest))
@@ -144,27 +145,9 @@ def _require_thresholds(config: Sift3dConfig) -> None:
 
 
 def _require_places(keypoints: Keypoints, volume: Volume) -> None:
-    if keypoints.space != volume.space:
-        raise SpaceMismatch(
-            f"the points are in '{keypoints.space}', the image in '{volume.space}'",
-            f"read the image in the points' space: read(path, space={keypoints.space!r})",
-        )
-    if keypoints.scale is None:
-        raise BadInput(
-            "points without a scale cannot be described: how much round them to look at is not known",
-            "dataclasses.replace(points, scale=numpy.full(len(points), 3.0))",
-        )
+    require_scales(keypoints, volume)
     low, high = SCALES
-    if not ((keypoints.scale >= low) & (keypoints.scale <= high)).all():
+    scale = known(keypoints.scale)
+    if not ((scale >= low) & (scale <= high)).all():
         raise BadInput(f"points to be described need scales from {low:g} to {high:g} mm")
-    # NaN lies in no box
-    outside = ~volume.grid.contains(keypoints.position)
-    if outside.any():
-        raise BadInput(
-            f"{int(outside.sum())} of {len(keypoints)} points lie outside '{volume.space}'", "is their frame LPS mm?"
-        )
-
-
-def _of(column: np.ndarray | None) -> np.ndarray:
-    assert column is not None
-    return column
+    require_inside(keypoints, volume)

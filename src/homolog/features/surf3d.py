@@ -15,8 +15,9 @@ from itertools import product
 
 import numpy as np
 
-from homolog.errors import BadInput, SpaceMismatch
+from homolog.errors import BadInput
 from homolog.features.configs import Surf3dConfig
+from homolog.features.given import known, require_inside, require_scales
 from homolog.features.selection import inside_mask, ranked, strongest
 from homolog.features.surf_lattice import Lattice, lattice_of, source_of
 from homolog.kernels import box_gradients, box_hessian, box_maxima, interpolate
@@ -48,8 +49,8 @@ def detect(volume: Volume, config: Surf3dConfig = Surf3dConfig(), *, mask: Volum
     lattice = lattice_of(volume, config)
     _require_room(lattice, volume)
     found = _detected(lattice, config, volume.space)
-    found = found[inside_mask(found.position, mask, volume.space) & lattice.holds(found.position, _of(found.scale))]
-    found = found[strongest(found.position, _of(found.response), config.most, config.spread_mm)]
+    found = found[inside_mask(found.position, mask, volume.space) & lattice.holds(found.position, known(found.scale))]
+    found = found[strongest(found.position, known(found.response), config.most, config.spread_mm)]
     return _described(found, lattice, config) if config.descriptors else found
 
 
@@ -73,7 +74,7 @@ def patches(volume: Volume, keypoints: Keypoints, config: Surf3dConfig = Surf3dC
     places = np.arange(PATCH_SIDE) - PATCH_REACH + 0.5
     offsets = np.stack(np.meshgrid(places, places, places, indexing="ij"), axis=-1).reshape(-1, 3)
     centres = source.grid.voxel(keypoints.position)
-    scales = _of(keypoints.scale) / float(source.grid.spacing_mm[0])
+    scales = known(keypoints.scale) / float(source.grid.spacing_mm[0])
     found = np.empty((len(keypoints), len(offsets)), np.float32)
     for row, (centre, scale) in enumerate(zip(centres, scales)):
         found[row] = interpolate.sample(data, np.clip(centre + scale * offsets, 0, last), "linear", 0.0)
@@ -174,7 +175,7 @@ def _offsets(around: np.ndarray, *, exchanged: bool) -> np.ndarray:
 
 def _described(keypoints: Keypoints, lattice: Lattice, config: Surf3dConfig) -> Keypoints:
     voxels = lattice.grid.voxel(keypoints.position)
-    found = box_gradients.describe(lattice.table, voxels, _of(keypoints.scale) / lattice.spacing_mm)
+    found = box_gradients.describe(lattice.table, voxels, known(keypoints.scale) / lattice.spacing_mm)
     return replace(keypoints, descriptors=ranked(found) if config.rank else found)
 
 
@@ -198,39 +199,20 @@ def _require_room(lattice: Lattice, volume: Volume) -> None:
 
 
 def _require_places(keypoints: Keypoints, volume: Volume) -> None:
-    if keypoints.space != volume.space:
-        raise SpaceMismatch(
-            f"the points are in '{keypoints.space}', the image in '{volume.space}'",
-            f"if it is the same patient, name its space: read(path, space={keypoints.space!r})",
-        )
-    if keypoints.scale is None:
-        raise BadInput(
-            "points without a scale cannot be described: how much round them to look at is not known",
-            "dataclasses.replace(points, scale=numpy.full(len(points), 3.0)) for 3 mm",
-        )
-    if not (
-        np.isfinite(keypoints.position).all() and np.isfinite(keypoints.scale).all() and (keypoints.scale > 0).all()
-    ):
+    require_scales(keypoints, volume)
+    scale = known(keypoints.scale)
+    if not (np.isfinite(keypoints.position).all() and np.isfinite(scale).all() and (scale > 0).all()):
         raise BadInput("points to be described need finite positions, and scales above 0 mm")
-    outside = ~volume.grid.contains(keypoints.position)
-    if outside.any():
-        raise BadInput(
-            f"{int(outside.sum())} of {len(keypoints)} points lie outside '{volume.space}'", "is their frame LPS mm?"
-        )
+    require_inside(keypoints, volume)
 
 
 def _require_narrow(keypoints: Keypoints, lattice: Lattice) -> None:
     """Raises where a descriptor's boxes would sum to more than 32 bits hold."""
     most_mm = box_gradients.widest(lattice.largest) * lattice.spacing_mm
-    wide = _of(keypoints.scale) > most_mm
+    wide = known(keypoints.scale) > most_mm
     if wide.any():
         raise BadInput(
             f"{int(wide.sum())} of {len(keypoints)} points have scales above {most_mm:.3g} mm, the most that can be "
             f"described on voxels of {lattice.spacing_mm:.3g} mm",
-            f"--sampling-mm {np.ceil(_of(keypoints.scale).max() / most_mm * lattice.spacing_mm * 100) / 100:g}",
+            f"--sampling-mm {np.ceil(known(keypoints.scale).max() / most_mm * lattice.spacing_mm * 100) / 100:g}",
         )
-
-
-def _of(column: np.ndarray | None) -> np.ndarray:
-    assert column is not None
-    return column

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def evaluate_reference(coefficients: np.ndarray, controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The twin of `evaluate`: the sum over the 64 control points around each position, as it is written."""
     base = np.floor(controls).astype(int)
-    value, slope = _basis(controls - base), _basis_slope(controls - base)
+    value, slope = basis(controls - base), _basis_slope(controls - base)
     vectors, gradient = np.zeros((len(controls), 3)), np.zeros((len(controls), 3, 3))
     for a, b, c in product(range(4), repeat=3):
         index = np.clip(base + np.array([a - 1, b - 1, c - 1]), 0, np.array(coefficients.shape[:3]) - 1)
@@ -34,7 +34,7 @@ def evaluate_reference(coefficients: np.ndarray, controls: np.ndarray) -> tuple[
     return vectors, gradient
 
 
-def _basis(f):  # type: ignore[no-untyped-def]
+def basis(f):  # type: ignore[no-untyped-def]
     """The four pieces of the spline at fraction f: weights of the control points -1, 0, 1, 2."""
     return np.stack(((1 - f) ** 3 / 6, 2 / 3 - f**2 + f**3 / 2, 2 / 3 - (1 - f) ** 2 + (1 - f) ** 3 / 2, f**3 / 6))
 

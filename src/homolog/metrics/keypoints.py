@@ -18,6 +18,7 @@ from homolog.kernels import neighbours
 from homolog.space.grid import Grid
 from homolog.space.inversion import TOLERANCE_MM, carry_back
 from homolog.space.keypoints import Keypoints, Matches
+from homolog.space.sampling import lie_in
 from homolog.space.transforms import Transform
 from homolog.space.volume import Volume
 
@@ -254,10 +255,7 @@ def _inside(region: Region, points: np.ndarray, space: str) -> np.ndarray:
     if isinstance(region, Grid):
         return np.asarray(region.contains(points))
     _require_labels(region, space)
-    voxels = np.floor(region.grid.voxel(points) + 0.5).astype(np.int64)
-    within = np.all((voxels >= 0) & (voxels < region.grid.shape), axis=1)
-    within[within] = region.numpy()[tuple(voxels[within].T)] != 0
-    return within
+    return lie_in(region, points)
 
 
 def _inside_before(fixed_region: Region, points: np.ndarray, moving_from_fixed: Transform) -> np.ndarray:

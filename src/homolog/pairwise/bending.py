@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 
 from homolog.kernels import jacobian
-from homolog.kernels.bspline import _basis
+from homolog.kernels.bspline import basis as spline_basis
 from homolog.pairwise.consensus import mixture, probability
 from homolog.space.dense import sampled_displacement
 from homolog.space.grid import Grid
@@ -117,7 +117,7 @@ def _matrix(places_mm: np.ndarray, controls: Grid) -> sparse.csr_array:
     """(N, controls): the weights by which each place takes the control points round it."""
     at = controls.voxel(places_mm)
     base = np.clip(np.floor(at), 1, np.array(controls.shape) - 3).astype(int)
-    pieces = _basis(at - base)
+    pieces = spline_basis(at - base)
     shape = (len(places_mm), 4, 4, 4)
     weights = np.einsum("an,bn,cn->nabc", *(pieces[:, :, axis] for axis in range(3)))
     steps = np.arange(-1, 3)

@@ -52,7 +52,6 @@ class Agreed:
     weight   (N,) what each match counts
     agrees   (N,) 0 to 1, how much each match agrees
     spread   (3,) mm, standard deviations of those that agree along their principal axes, largest first
-    drawn    how many triples were drawn
     """
 
     matrix: np.ndarray
@@ -60,7 +59,6 @@ class Agreed:
     weight: np.ndarray
     agrees: np.ndarray
     spread: np.ndarray
-    drawn: int
 
 
 def agreed(
@@ -82,7 +80,7 @@ def agreed(
     """
     weight = weights_of(fixed_mm, moving_mm)
     if start is not None:
-        return _improved(fixed_mm, moving_mm, weight, start, kind, 0)
+        return _improved(fixed_mm, moving_mm, weight, start, kind)
     best = _nothing(weight)
     likely = _likely(weight, distance)
     for n in range(rounds):
@@ -99,10 +97,10 @@ def agreed(
         )
         drawn = (n + 1) * TRIPLES
         for linear in maps:
-            found = _improved(fixed_mm, moving_mm, weight, np.vstack((linear, (0, 0, 0, 1))), kind, drawn)
+            found = _improved(fixed_mm, moving_mm, weight, np.vstack((linear, (0, 0, 0, 1))), kind)
             best = max(best, found, key=lambda one: one.score)
         # the share of triples that agree among themselves
-        right = float(likely_share(likely, best.agrees > AGREES)) ** 3 * LEADING
+        right = _likely_share(likely, best.agrees > AGREES) ** 3 * LEADING
         if drawn * np.log1p(-min(right, 0.999999)) < np.log(MISSED):
             break
     return best
@@ -169,7 +167,7 @@ def _alone(places_mm: np.ndarray) -> np.ndarray:
     return np.asarray(1.0 / tree.query_ball_point(places_mm, CLUSTER_MM, return_length=True))
 
 
-def likely_share(likely: np.ndarray, chosen: np.ndarray) -> float:
+def _likely_share(likely: np.ndarray, chosen: np.ndarray) -> float:
     """How often a draw takes one of the chosen rows."""
     return float(np.diff(likely, prepend=0.0)[chosen].sum())
 
@@ -185,7 +183,7 @@ def _likely(weight: np.ndarray, distance: np.ndarray | None) -> np.ndarray:
 
 
 def _improved(
-    fixed_mm: np.ndarray, moving_mm: np.ndarray, weight: np.ndarray, matrix: np.ndarray, kind: Kind, drawn: int
+    fixed_mm: np.ndarray, moving_mm: np.ndarray, weight: np.ndarray, matrix: np.ndarray, kind: Kind
 ) -> Agreed:
     """From a map to the best one near it: least squares over and over, each match by how it agrees."""
     if kind == "rigid":
@@ -204,7 +202,7 @@ def _improved(
         matrix = _fitted(fixed_mm[used], moving_mm[used], pull[used], kind)
     agrees = kernel.agreement(np.linalg.norm(Affine(best).apply(fixed_mm) - moving_mm, axis=1))
     spread = _spread(fixed_mm[agrees > AGREES], weight[agrees > AGREES])
-    return Agreed(best, float(weight @ agrees), weight, agrees, spread, drawn)
+    return Agreed(best, float(weight @ agrees), weight, agrees, spread)
 
 
 def _fitted(fixed_mm: np.ndarray, moving_mm: np.ndarray, pull: np.ndarray, kind: Kind) -> np.ndarray:
@@ -247,4 +245,4 @@ def _spread(places_mm: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _nothing(weight: np.ndarray) -> Agreed:
-    return Agreed(np.eye(4), 0.0, weight, np.zeros(len(weight)), np.zeros(3), 0)
+    return Agreed(np.eye(4), 0.0, weight, np.zeros(len(weight)), np.zeros(3))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from homolog.features import selection, surf_turning
-from homolog.methods import DETECTOR_OPTIONS, DETECTORS, resolve
+from homolog.methods import DETECTOR_OPTIONS, resolve
 from homolog.pairwise import keypoint
 from homolog.pairwise.believing import elsewhere, linearised, no_peak, require_overlap
 from homolog.pairwise.configs import KeypointConfig
 from homolog.pairwise.keypoint import Found
 from homolog.pairwise.scales import Agreement, Scale, fine_spacing
+from homolog.pipelines.detect import detect
 from homolog.space.grid import Grid
 from homolog.space.keypoints import Keypoints
 from homolog.space.prepared import Prepared, isotropic, prepare
@@ -97,7 +99,7 @@ class _Pair:
 
     def found(self, on_step: OnStep | None) -> Found:
         """The map, wherever the patients lie and however they are turned."""
-        seen = self.keypoints(self.here.picture, self.here.mask, self.first_mm)
+        seen = self._seen
         _tell(on_step, "keypoints", 0.15, 0.0)
         first = self._first(seen)
         _tell(on_step, "agreement", 0.3, 0.0)
@@ -114,7 +116,10 @@ class _Pair:
 
     def again(self, matrix: Affine, spacing_mm: float, config: KeypointConfig, on_step: OnStep | None) -> Found:
         """The map from keypoints of the moving patient as a map near it lays him: upright, and of the same size."""
-        seen = self.keypoints(self.here.picture, self.here.mask, spacing_mm)
+        if spacing_mm == self.first_mm:
+            seen = self._seen
+        else:
+            seen = self.keypoints(self.here.picture, self.here.mask, spacing_mm)
         back = self._keypoints_laid(matrix, np.eye(4), spacing_mm)
         back = replace(back, position=matrix.apply(back.position), space=self.there.space)
         _tell(on_step, "keypoints", 0.5, 0.0)
@@ -153,15 +158,18 @@ class _Pair:
 
     # keypoints ------------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _seen(self) -> Keypoints:
+        """Those of the fixed picture, of the first look."""
+        return self.keypoints(self.here.picture, self.here.mask, self.first_mm)
+
     def keypoints(self, picture: Volume, mask: Volume | None, spacing_mm: float) -> Keypoints:
         name = self.config.detector
-        detect, options = resolve(DETECTORS[name]), resolve(DETECTOR_OPTIONS[name])(most=self.config.most)
+        options = resolve(DETECTOR_OPTIONS[name])(most=self.config.most)
         if name == "surf3d":
-            found: Keypoints = detect(picture, replace(options, sampling_mm=spacing_mm), mask=mask)
-            return found
+            return detect(picture, method=name, config=replace(options, sampling_mm=spacing_mm), mask=mask)
         cubic = resample(picture, isotropic(picture.grid, spacing_mm), outside=_dark(picture))
-        found = detect(cubic, options, mask=mask)
-        return found
+        return detect(cubic, method=name, config=options, mask=mask)
 
     def _laid(self, matrix: Affine, spacing_mm: float) -> Volume:
         """The moving picture in the fixed patient's space, on cubic voxels along the axes, as far as he is shown."""

@@ -113,6 +113,14 @@ def low_passed(volume: Volume, grid: Grid) -> Volume:
     return volume.with_data(smooth.smooth_torch(volume.data, sigma_vox))
 
 
+def lie_in(labels: Volume, points_mm: np.ndarray) -> np.ndarray:
+    """(N,) bool: which points (N, 3) LPS mm lie in a voxel of a label map that is not 0."""
+    voxels = np.floor(labels.grid.voxel(points_mm) + 0.5).astype(np.int64)
+    within = np.all((voxels >= 0) & (voxels < labels.grid.shape), axis=1)
+    within[within] = labels.numpy()[tuple(voxels[within].T)] != 0
+    return within
+
+
 def pyramid(volume: Volume, spacings_mm: list[float]) -> list[Volume]:
     """The picture at several isotropic spacings, each made from the original; none is finer than the original."""
     finest = volume.grid.spacing_mm
