@@ -267,7 +267,7 @@ def _rights(
 
 def _agreed(fixed_mm: np.ndarray, moving_mm: np.ndarray, found: Matches) -> Affine | None:
     """The linear map that the most matches agree on, if more agree than would by chance."""
-    from homolog.pairwise.consensus import agreed
+    from homolog.matching.consensus import agreed
 
     if len(found) < LEAST_AGREEING:
         return None

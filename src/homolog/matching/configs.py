@@ -11,6 +11,8 @@ class MatchConfig:
 
     mutual: bool = True
     """Each of the two must be the other's nearest; else every fixed point's nearest counts."""
+    either: bool = False
+    """Where they need not be mutual: what moving points find counts as well as what fixed ones find."""
     ratio: float | None = None
     """The nearest's distance over the second nearest's, at most; default no limit."""
     same_sign: bool = True

@@ -23,17 +23,33 @@ def match(
 ) -> Matches:
     """The pairs that pass all of the config's tests, in the order of the fixed rows.
 
+    With `either`, their weight is 1 where each is the other's nearest, else a half.
+
     moving_from_fixed  with `within_mm`: only moving points that near to where the map puts a fixed one are looked at
     """
     _require_comparable(fixed, moving)
     _require_config(config)
     forwards, backwards = _nearest(fixed, moving, config, _prior(fixed, moving, config, moving_from_fixed))
+    if config.either and not config.mutual:
+        return _either(forwards, backwards, config)
     rows = np.flatnonzero(_passing(forwards, config))
     columns = forwards.index[rows, 0]
     if config.mutual:
         kept = (backwards.index[columns, 0] == rows) & _passing(backwards, config)[columns]
         rows, columns = rows[kept], columns[kept]
     return Matches(np.stack((rows, columns), axis=1), forwards.distance[rows, 0])
+
+
+def _either(forwards: Nearest, backwards: Nearest, config: MatchConfig) -> Matches:
+    """What either side found, each pair once."""
+    found = []
+    for side, order in ((forwards, (0, 1)), (backwards, (1, 0))):
+        rows = np.flatnonzero(_passing(side, config))
+        ends = rows, side.index[rows, 0]
+        found.append(np.stack((*(ends[n] for n in order), side.distance[rows, 0]), axis=1))
+    both = np.concatenate(found)
+    pairs, first, count = np.unique(both[:, :2].astype(np.int64), axis=0, return_index=True, return_counts=True)
+    return Matches(pairs, both[first, 2], count / 2)
 
 
 def comparable(fixed: Keypoints, moving: Keypoints, config: MatchConfig) -> Iterator[tuple[np.ndarray, np.ndarray]]:

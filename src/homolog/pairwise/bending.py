@@ -17,7 +17,7 @@ from scipy.sparse.linalg import cg
 
 from homolog.kernels import jacobian
 from homolog.kernels.bspline import basis as spline_basis
-from homolog.pairwise.consensus import mixture, probability
+from homolog.matching.consensus import mixture, probability
 from homolog.space.dense import sampled_displacement
 from homolog.space.grid import Grid
 from homolog.space.transforms import BSpline

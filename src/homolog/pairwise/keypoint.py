@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from homolog.errors import BadInput
+from homolog.matching import consensus
 from homolog.matching.configs import MatchConfig
+from homolog.matching.consensus import AGREES, FEWEST, Agreed, Kind
 from homolog.matching.nearest import match
-from homolog.pairwise import consensus
 from homolog.pairwise.believing import too_stretched
 from homolog.pairwise.bending import bent, controls_over
 from homolog.pairwise.configs import KeypointConfig
-from homolog.pairwise.consensus import AGREES, FEWEST, Agreed, Kind
 from homolog.space.keypoints import Keypoints, Matches
 from homolog.space.registration import Step, Stopped
 from homolog.space.transforms import Affine, BSpline, Transform, chain

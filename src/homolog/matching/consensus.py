@@ -70,12 +70,14 @@ def agreed(
     start: np.ndarray | None = None,
     seed: int = 0,
     rounds: int = ROUNDS,
+    improved: int = IMPROVED,
     most_degrees: float = MOST_DEGREES,
 ) -> Agreed:
     """The best map of a kind for matches (N, 3), (N, 3), LPS mm.
 
     distance      (N,) between descriptors: matches with smaller ones are drawn more often
     start         (4, 4) a map to improve, in place of drawing
+    improved      how many of a round are improved on all matches
     most_degrees  by which a line between two places may be turned
     """
     weight = weights_of(fixed_mm, moving_mm)
@@ -93,7 +95,7 @@ def agreed(
             most_scale=MOST_SCALE,
             seed=seed * 1_000_003 + n,
             count=TRIPLES,
-            keep=IMPROVED,
+            keep=improved,
         )
         drawn = (n + 1) * TRIPLES
         for linear in maps:

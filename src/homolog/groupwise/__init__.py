@@ -1,0 +1,1 @@
+"""Many volumes at once, none of them the template."""

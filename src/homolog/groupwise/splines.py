@@ -1,0 +1,163 @@
+"""The deformable stage: splines of all images on one lattice, drawn by matches that are likely right.
+
+Each step moves every control by a share of the weighted mean of what the points around it are pulled by, and takes the
+mean over images away, so that the common space stays where it is. A lattice whose controls have moved far is laid
+down and a new one begun over it: each of them cannot fold, so their composition cannot. Lattices get finer from level
+to level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from homolog.groupwise.configs import FrogConfig
+from homolog.groupwise.edges import Cloud
+from homolog.groupwise.linear import REFRESH
+from homolog.groupwise.state import Mixtures, Trace
+from homolog.kernels import half_edges, splatting
+from homolog.kernels.splatting import Placed
+from homolog.space.grid import Grid
+
+# The box of all points is enlarged by this before a lattice is laid over it.
+ENLARGED = 1.2
+# A level is not ended before this many steps.
+FEWEST_STEPS = 20
+# The share of a step that is so small that nothing moves: a lattice that fails at it ends its level.
+LEAST_RATE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Splines of all images on one lattice, in the order in which they are applied.
+
+    coefficients  (N, I, J, K, 3) float64 mm
+    """
+
+    coefficients: np.ndarray
+    grid: Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Where points have come to lie, and by which splines."""
+
+    position: np.ndarray
+    layers: tuple[Layer, ...]
+    converged: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Lattice:
+    """A lattice over the points as they lie when it is begun."""
+
+    grid: Grid
+    base: np.ndarray
+    points: Placed
+    marks: Placed | None
+    marks_base: np.ndarray | None
+
+    def at(self, coefficients: np.ndarray) -> np.ndarray:
+        return splatting.displaced(coefficients, self.points, self.base)
+
+    def marks_at(self, coefficients: np.ndarray) -> np.ndarray | None:
+        if self.marks is None or self.marks_base is None:
+            return None
+        return splatting.displaced(coefficients, self.marks, self.marks_base)
+
+
+def drawn(
+    cloud: Cloud,
+    position: np.ndarray,
+    marks: np.ndarray | None,
+    mixtures: Mixtures,
+    config: FrogConfig,
+    trace: Trace,
+    free: np.ndarray,
+    centred: bool,
+) -> Drawn:
+    """Splines that bring matches together, from points (P, 3) mm that lie about right.
+
+    marks    (L, 3) mm: landmarks of the trace, as they lie now
+    free     (N,) bool: images that move
+    centred  whether the mean of their splines is held to be nothing (the gauge)
+    """
+    layers: list[Layer] = []
+    converged = True
+    for level in range(config.levels):
+        spacing = config.spacing_mm / 2**level
+        rate, step = config.rate, 0
+        energies: list[float] = []
+        while step < config.steps:
+            lattice = _laid(cloud, position, marks, trace, spacing)
+            coefficients = np.zeros((len(cloud), lattice.grid.size, 4))
+            first = True
+            while step < config.steps:
+                here = lattice.at(coefficients)
+                if step % REFRESH == 0:
+                    mixtures.refresh(cloud, here)
+                pulled = half_edges.pulled(here, cloud.edges, mixtures.curves(), config.least_weight)
+                further = _stepped(coefficients, pulled.pull, lattice, rate, free, centred)
+                if _is_far(further, lattice.grid, config.most_coefficient):
+                    # no row of the trace, and the step is still to be made: on the next lattice
+                    rate = rate / 2 if first else rate
+                    break
+                trace.add(f"{spacing:g} mm", step, pulled.energy, lattice.marks_at(coefficients))
+                energies.append(pulled.energy)
+                coefficients, first, step = further, False, step + 1
+                if _has_settled(energies, config.tolerance):
+                    break
+            position, marks = lattice.at(coefficients), lattice.marks_at(coefficients)
+            if not first:
+                layers.append(_layer(coefficients, lattice.grid))
+            if _has_settled(energies, config.tolerance) or rate < LEAST_RATE:
+                break
+        converged = converged and (step < config.steps or config.tolerance == 0)
+    return Drawn(position, tuple(layers), converged)
+
+
+def _laid(cloud: Cloud, position: np.ndarray, marks: np.ndarray | None, trace: Trace, spacing_mm: float) -> _Lattice:
+    grid = lattice_over(position, spacing_mm)
+    points = splatting.placed(grid.voxel(position), cloud.start, grid.shape)
+    if marks is None or trace.landmarks is None:
+        return _Lattice(grid, position, points, None, None)
+    held = splatting.placed(_within(grid, marks), trace.landmarks.start, grid.shape)
+    return _Lattice(grid, position, points, held, marks)
+
+
+def lattice_over(position: np.ndarray, spacing_mm: float) -> Grid:
+    """Controls over the box of all points, enlarged; along each axis the spacing that fits a whole number of times."""
+    low, high = position.min(axis=0), position.max(axis=0)
+    middle, size = (low + high) / 2, np.maximum(ENLARGED * (high - low), 1.0)
+    steps = np.maximum(1, np.round(size / spacing_mm)).astype(int)
+    spacing = size / steps
+    return Grid.regular((steps + 3).tolist(), spacing.tolist(), middle - size / 2 - spacing)
+
+
+def _within(grid: Grid, marks: np.ndarray) -> np.ndarray:
+    """Landmarks in steps of the lattice; those beyond it move as its rim does."""
+    return np.clip(grid.voxel(marks), 1.0, np.array(grid.shape) - 2.0)
+
+
+def _stepped(
+    coefficients: np.ndarray, pull: np.ndarray, lattice: _Lattice, rate: float, free: np.ndarray, centred: bool
+) -> np.ndarray:
+    """(N, controls, 4): every control moved by a share of the mean pull of the points round it."""
+    return splatting.advanced(coefficients, splatting.splatted(pull, lattice.points), rate, free, centred)
+
+
+def _is_far(coefficients: np.ndarray, grid: Grid, most: float) -> bool:
+    return bool((splatting.farthest(coefficients) > most * grid.spacing_mm).any())
+
+
+def _has_settled(energies: list[float], tolerance: float) -> bool:
+    """Whether ten steps made the energy less by no more than that share."""
+    count = len(energies)
+    if tolerance <= 0 or count < FEWEST_STEPS or count % REFRESH:
+        return False
+    return energies[-1] > (1 - tolerance) * energies[-REFRESH - 1]
+
+
+def _layer(coefficients: np.ndarray, grid: Grid) -> Layer:
+    return Layer(np.ascontiguousarray(coefficients[..., :3]).reshape(len(coefficients), *grid.shape, 3), grid)
