@@ -12,7 +12,9 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,16 @@ SCANS = {
 }
 
 
-def arguments(description: str | None, *needs: str) -> argparse.Namespace:
-    """--data and --golden; ends the run without touching its figures if one that it needs is missing."""
+def arguments(description: str | None, *needs: str, **more: str) -> argparse.Namespace:
+    """--data and --golden; ends the run without touching its figures if one that it needs is missing.
+
+    more  further folders that may be named, and what each is
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, help="folder of real scans (chest-a, abdomen-pelvis, ...)")
     parser.add_argument("--golden", type=Path, help="folder of rival programs' outputs (deeds, frog, ...)")
+    for name, what in more.items():
+        parser.add_argument(f"--{name}", type=Path, help=what)
     given = parser.parse_args()
     missing = [name for name in needs if getattr(given, name) is None]
     if missing:
@@ -52,6 +59,34 @@ def yardstick(runs: int = 3) -> float:
 
     volume = np.random.default_rng(0).normal(size=(256, 256, 256)).astype(np.float32)
     return user_seconds(lambda: gaussian_filter(volume, 2), runs)
+
+
+@dataclass
+class Spent:
+    """What a block of work took: user seconds of all threads, and its peak of memory in MB, the process's whole."""
+
+    user_s: float = 0.0
+    peak_mb: float = 0.0
+
+
+@contextmanager
+def spending() -> Iterator[Spent]:
+    """Measures the block."""
+    spent, before = Spent(), resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    # where the kernel allows it, the high-water mark begins anew
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    yield spent
+    spent.user_s = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
+    spent.peak_mb = _high_water_mb()
+
+
+def _high_water_mb() -> float:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def in_child(code: str, *argv: str) -> tuple[str, float, float]:

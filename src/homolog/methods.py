@@ -26,6 +26,14 @@ DETECTOR_OPTIONS = {
     "sift3d": "homolog.features.configs:Sift3dConfig",
 }
 
+# From the keypoints and matches of many volumes to a map of each to their common space.
+GROUPWISE = {
+    "frog": "homolog.groupwise.frog:register",
+}
+GROUPWISE_OPTIONS = {
+    "frog": "homolog.groupwise.configs:FrogConfig",
+}
+
 
 def resolve(name: str) -> Callable[..., Any]:
     """The function or class that a table names, as "module:function"."""

@@ -25,7 +25,8 @@ ALLOWED = {
     "pairwise": BELOW_METHODS | {"matching"},
     "groupwise": BELOW_METHODS | {"matching"},
     "projective": BELOW_METHODS | {"matching"},
-    "parallel": {"kernels", "space"},
+    "parallel": {"kernels", "space", "parallel_dask"},
+    "parallel_dask": set(),
     "pipelines": METHOD_ROOMS | BELOW_METHODS | {"matching", "weights", "parallel", "methods"},
     "report": {"space", "metrics", "io", "kernels"},
     "train": METHOD_ROOMS

@@ -267,3 +267,57 @@ class MatchPoints:
     """Replace what another matching left in the output folder."""
     json: bool = False
     """The record of the run as one JSON object on stdout, instead of a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupVolumes:
+    """Who is in the group, what is known of them, and what is made of it."""
+
+    keypoints: str = "surf3d"
+    """The detector, surf3d or sift3d, each with options of its own; or a folder with a file of keypoints for each
+    volume."""
+    landmarks: Path | None = None
+    """A folder with landmarks, by which the maps are judged; each file is called as its volume, or as the volume's
+    folder, or lies in a folder of that name. Volumes without any get those of the others."""
+    labels: Path | None = None
+    """A folder with label maps, called likewise; volumes without one get the labels of the others."""
+    masks: Path | None = None
+    """A folder with a label map for each volume, called likewise, 0 where no keypoint is wanted."""
+    labels_from: tuple[str, ...] = ()
+    """Names of the volumes whose labels are handed on; labels of the others are there to compare with."""
+    points_space: Literal["LPS", "RAS", "voxel"] | None = None
+    """The frame of files of points that do not say theirs; it overrules those that do."""
+    engine: str = "local"
+    """Who computes: local, dask (workers on this machine), or tcp://HOST:PORT of a Dask scheduler that is running."""
+    jobs: int = 1
+    """How many tasks at once on this machine, each in a process of its own; they share the threads."""
+    partners: int | None = None
+    """With how many others each volume is matched; default all."""
+    plan: bool = False
+    """Say which tasks there are, and about how many bytes and minutes they take; compute nothing."""
+    shard: str | None = None
+    """I/N: with --only, the part I of N of the tasks, for one of N machines that share the folder."""
+    only: Literal["keypoints", "matches"] | None = None
+    """Stop after these; they are kept in the folder, and the command without --only goes on from there."""
+    skip: bool = False
+    """Leave out volumes that cannot be used, instead of stopping."""
+    formats: tuple[Literal["frog"], ...] = ()
+    """Further files of each volume's map: FROG's JSON, for its own tools."""
+    jacobians: bool = False
+    """A picture of each volume's Jacobian determinant as well: above 1 where it shrinks less than its neighbours."""
+    spacing: float | None = None
+    """mm, the voxels of the mean image; default about those of the volumes."""
+    refine: Literal[tuple(PAIRWISE)] | None = None  # type: ignore[valid-type]
+    """Draw the mean sharper: this method registers each volume to it, in turns."""
+    rounds: int = 3
+    """Turns of --refine."""
+    window: tuple[str, ...] = ()
+    """Of the report's pictures: abdomen, lung, bone or brain, or two values LOW HIGH that are black and white."""
+    add: tuple[Path, ...] = ()
+    """Volumes to be placed in a finished group, none of whose maps change; options are the group's."""
+    to: Path | None = None
+    """The folder of that group."""
+    force: bool = False
+    """Replace the group that other options or other volumes have left in the folder."""
+    json: bool = False
+    """The record of the run as one JSON object on stdout, instead of a table."""

@@ -150,7 +150,7 @@ def _require_sensible(cases: Sequence[Case], config: FindKeypoints, method_confi
         raise BadInput("FROG's files hold descriptors, and none are asked for", "leave --no-descriptors out")
     for case in cases:
         if case.mask is not None:
-            _require_meeting(case.mask, case.volume.path)
+            require_meeting(case.mask, case.volume.path)
         require_memory_for(case.volume.path, config.method, method_config, min(config.jobs, len(cases)))
 
 
@@ -177,7 +177,7 @@ def _require_describing(config: FindKeypoints, method_config: Any) -> None:
         raise BadInput(f"--scale-mm {config.scale_mm:g}: a size above 0 is wanted", "--scale-mm 3")
 
 
-def _require_meeting(mask: Path, picture: Path) -> None:
+def require_meeting(mask: Path, picture: Path) -> None:
     """A mask may lie on voxels of its own, but in the same place."""
     (low, high), (least, most) = volumes.read_grid(mask).bounds(), volumes.read_grid(picture).bounds()
     if not ((low < most) & (least < high)).all():

@@ -60,8 +60,3 @@ METHODS = MethodFlags(methods.DETECTOR_OPTIONS, FindKeypoints.method)
 def for_line(words: Sequence[str]) -> Callable[..., None]:
     """The command with the flags of the detector that a line names."""
     return METHODS.for_line(keypoints, words)
-
-
-def owners(flag: str) -> list[str]:
-    """The detectors that have an option of this flag's name."""
-    return METHODS.owners(flag)

@@ -29,6 +29,7 @@ COMMANDS: dict[str, Any] = {
     "register": "homolog.cli.register:register",
     "keypoints": "homolog.cli.keypoints:keypoints",
     "match": "homolog.cli.match:match",
+    "group": "homolog.cli.group:group",
     "apply": "homolog.cli.apply:apply",
     "transform": {
         "info": "homolog.cli.transform:info",
@@ -50,6 +51,7 @@ MADE_FOR_LINE = {
     "register": "homolog.cli.register:for_line",
     "keypoints": "homolog.cli.keypoints:for_line",
     "match": "homolog.cli.match:for_line",
+    "group": "homolog.cli.group:for_line",
 }
 SUMMARIES = {
     "homolog": "Finds the same anatomical place in medical volumes and X-rays, and aligns the pictures by it.",
@@ -174,9 +176,10 @@ def _usage(error: Any, words: list[str]) -> BadInput:
     if place is not None and made and "unknown option" in message.lower():
         from homolog.methods import resolve
 
-        if found := resolve(made.replace(":for_line", ":owners"))(words[place]):
+        choice: Any = resolve(made.replace(":for_line", ":METHODS"))
+        if found := choice.owners(words[place]):
             return BadInput(
-                f"{words[place]} is no option of this method", f"it is one of --method {' and '.join(found)}"
+                f"{words[place]} is no option of this method", f"it is one of {choice.flag} {' and '.join(found)}"
             )
     meant = (
         [*words[:place], right, *words[place + 1 :]] if right and place is not None else [*_command(words), "--help"]

@@ -69,8 +69,3 @@ METHODS = MethodFlags(methods.DETECTOR_OPTIONS, MatchPoints.method, "The method 
 def for_line(words: Sequence[str]) -> Callable[..., None]:
     """The command with the flags of the detector that a line names."""
     return METHODS.for_line(match, words)
-
-
-def owners(flag: str) -> list[str]:
-    """The detectors that have an option of this flag's name."""
-    return METHODS.owners(flag)

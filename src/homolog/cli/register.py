@@ -62,8 +62,3 @@ METHODS = MethodFlags(methods.PAIRWISE_OPTIONS, Register.method)
 def for_line(words: Sequence[str]) -> Callable[..., None]:
     """The command with the flags of the method that a line names."""
     return METHODS.for_line(register, words)
-
-
-def owners(flag: str) -> list[str]:
-    """The methods that have an option of this flag's name."""
-    return METHODS.owners(flag)

@@ -19,7 +19,7 @@ Elsewhere = Annotated[
 
 
 def report(run: RunFolder, /, *, config: Annotated[Report, FLAGS] = Report(), common: CommonFlags = Common()) -> None:
-    """Makes the report of a finished run: one page that opens anywhere, with no network.
+    """Makes the report of a finished run, of a pair or a group: one offline page.
 
     It is made from run.json and the files named there, so it can be made again,
     later and elsewhere. A CT is shown in a window for soft tissue, and where there
@@ -30,13 +30,14 @@ def report(run: RunFolder, /, *, config: Annotated[Report, FLAGS] = Report(), co
     """
     from homolog.cli.inputs import window_of_words
     from homolog.cli.scoring import remembered
+    from homolog.report.group import write_group_report
     from homolog.report.pair import write_report
 
     window = window_of_words(config.window)
-    _require_registration(run)
+    write = write_group_report if _is_group(run) else write_report
     if window:
         remembered(run, {"window": {"fixed": window, "moving": window}})
-    terminal.result(write_report(run))
+    terminal.result(write(run))
 
 
 def rerun(run: RunFile, /, *, output: Elsewhere = None, common: CommonFlags = Common()) -> None:
@@ -50,12 +51,16 @@ def rerun(run: RunFile, /, *, output: Elsewhere = None, common: CommonFlags = Co
     rerunning.rerun(run, output)
 
 
-def _require_registration(folder: Path) -> None:
+def _is_group(folder: Path) -> bool:
+    """Whether it is a group's run, or a pair's; any other is refused."""
     from homolog.errors import BadInput
     from homolog.report.runs import read_run
 
     found = read_run(folder)
+    if found.value("images") is not None:
+        return True
     for key, what in (("volumes", "keypoints"), ("matches", "matches")):
         if found.value(key) is not None:
             pages = ", ".join(sorted(path.name for path in folder.glob("*.html"))[:3]) or "none was asked for"
             raise BadInput(f"{folder} holds {what}, no registration; its pages: {pages}", f"homolog rerun {folder}")
+    return False

@@ -47,10 +47,10 @@ def _with_output(words: list[str], place: Path) -> list[str]:
 
 
 def _inputs(run: Run) -> list[tuple[str, dict[str, Any]]]:
-    """What was registered or matched, or looked through for points: of each its path and hash."""
-    volumes_ = run.value("volumes")
-    if isinstance(volumes_, list):
-        return [("an image", one) for one in volumes_ if isinstance(one, dict)]
+    """What was registered, matched or grouped, or looked through for points: of each its path and hash."""
+    for several in (run.value("volumes"), run.value("images")):
+        if isinstance(several, list):
+            return [("an image", one) for one in several if isinstance(one, dict)]
     return [(f"the {side} image", run.section(side)) for side in ("fixed", "moving")]
 
 

@@ -18,6 +18,8 @@ from homolog.errors import HomologError
 COLOURS = {"error:": "31", "warning:": "33", "hint:": "36"}
 # How often a log file without a person in front of it is told how far a long step is.
 SECONDS_BETWEEN_LINES = 10.0
+# Before this share of a step is done, its speed says little of how long the rest takes.
+TELLING_SHARE = 0.02
 
 
 def result(text: object) -> None:
@@ -90,14 +92,16 @@ class Progress:
     def __init__(self) -> None:
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
+        self._began: dict[str, float] = {}
         self._last_line = time.monotonic()
 
     def __enter__(self) -> Progress:
         if is_terminal(sys.stderr):
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+            left = (TextColumn("left"), TimeRemainingColumn())
+            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), *left)
             # rich would send stdout to where the bar is, even if stdout is a file
             on_screen = is_terminal(sys.stdout)
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=on_screen)
@@ -109,13 +113,21 @@ class Progress:
             self._bar.stop()
 
     def on_step(self, stage: str, fraction: float, energy: float | None = None) -> None:
+        began = self._began.setdefault(stage, time.monotonic())
         if self._bar is not None:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bar.add_task(stage, total=1.0)
             self._bar.update(self._tasks[stage], completed=fraction)
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            note(f"{stage}: {100 * fraction:.0f} %")
+            note(f"{stage}: {100 * fraction:.0f} %{_left(self._last_line - began, fraction)}")
+
+
+def _left(seconds: float, fraction: float) -> str:
+    """How long the rest takes if it goes on like this."""
+    if not TELLING_SHARE <= fraction < 1:
+        return ""
+    return f", about {duration(seconds / fraction * (1 - fraction))} left"
 
 
 @contextmanager

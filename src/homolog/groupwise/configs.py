@@ -31,6 +31,8 @@ class FrogConfig:
     """Steps of a level at most."""
     rate: float = 0.1
     """No unit, the share of a spline's step that is taken."""
+    hold: float = 0.3
+    """Matches that pull nowhere, at every control: where there are few others, splines follow slowly and fold less."""
     tolerance: float = 0.01
     """No unit: a level ends when ten steps make the energy less by a smaller share than this."""
     most_matches: int | None = 2
@@ -46,5 +48,5 @@ class FrogConfig:
             return self
         return replace(
             self, linear="scales", start="boxes", linear_steps=50, linear_rate=0.5, spacing_mm=100.0, levels=3,
-            steps=200, rate=0.02, tolerance=0.0, most_matches=None, least_weight=0.5, most_coefficient=0.4,
+            steps=200, rate=0.02, hold=0.0, tolerance=0.0, most_matches=None, least_weight=0.5, most_coefficient=0.4,
         )  # fmt: skip

@@ -42,6 +42,10 @@ class Cloud:
         """(n, 3): the points of an image."""
         return self.position[self.start[image] : self.start[image + 1]]
 
+    def on(self, device: str) -> Cloud:
+        """The same with its matches where the work is to be done: "cpu", by Numba, or as torch calls a device."""
+        return replace(self, edges=self.edges.on(device))
+
     def image_of_rows(self) -> np.ndarray:
         """(P,) the image of each point."""
         return np.repeat(np.arange(len(self)), np.diff(self.start))
@@ -112,7 +116,7 @@ def _require_pair(pair: tuple[int, int], matches: Matches, keypoints: Sequence[K
         rows, points = matches.pairs[:, end], keypoints[image]
         if rows.min() < 0 or rows.max() >= len(points):
             raise BadInput(
-                f"matches name row {max(rows.max(), -rows.min())} of the points of '{points.space}', "
+                f"matches name row {rows.min() if rows.min() < 0 else rows.max()} of the points of '{points.space}', "
                 f"which has {len(points)}",
                 "match these very points",
             )

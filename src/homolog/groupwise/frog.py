@@ -18,13 +18,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from homolog.errors import BadInput
+from homolog.errors import BadInput, SpaceMismatch
 from homolog.groupwise import fitting, linear, splines, starting
 from homolog.groupwise.configs import FrogConfig
 from homolog.groupwise.edges import Cloud, Pairs, cloud, without
 from homolog.groupwise.group import COMMON, Group
 from homolog.groupwise.splines import Drawn
-from homolog.groupwise.state import Marks, Mixtures, Trace
+from homolog.groupwise.state import Marks, Mixtures, Trace, counted
 from homolog.space.keypoints import Keypoints
 from homolog.space.transforms import Affine, BSpline, Transform, chain
 
@@ -38,6 +38,7 @@ def register(
     *,
     landmarks: Sequence[Keypoints | None] | None = None,
     on_step: OnStep | None = None,
+    device: str = "cpu",
 ) -> Group:
     """Maps of all images to their common space.
 
@@ -45,6 +46,7 @@ def register(
     matches    (i, j) with i < j -> rows of the i-th and the j-th keypoints
     landmarks  one set an image, or None: only for the trace, which says how near they come to each other
     on_step    called with the stage's name, how far the work is (0 to 1), and the energy in mm
+    device     "cpu", or what torch calls the one to work on: "cuda"
     """
     began = time.perf_counter()
     _require_sensible(keypoints, matches, config, landmarks)
@@ -60,13 +62,13 @@ def register(
         found = starting.agreed(whole, boxes)
         start, strangers = found.matrices, ~found.belongs
     used = without(whole, strangers) if strangers.any() else whole
-    matrices, settled = linear.settled(used, start, mixtures, config, trace)
+    there = used.on(device)
+    matrices, settled = linear.settled(there, start, mixtures, config, trace)
     position = linear.carried(matrices, whole.position, whole.start)
     carried = None if marks is None else linear.carried(matrices, marks.position, marks.start)
-    mixtures.refresh(used, position)
-    after_linear = mixtures.counts
-    drawn = splines.drawn(used, position, carried, mixtures, config, trace, free=~strangers, centred=True)
-    mixtures.refresh(used, drawn.position)
+    after_linear = counted(there, position)
+    drawn = splines.drawn(there, position, carried, mixtures, config, trace, free=~strangers, centred=True)
+    mixtures.refresh(there, drawn.position)
     weight, fits = fitting.judged(keypoints, used, drawn.position, mixtures, strangers)
     return Group(
         common_from_image=tuple(whole_map(n, points.space, matrices, drawn) for n, points in enumerate(keypoints)),
@@ -96,6 +98,11 @@ def _require_sensible(
             raise BadInput(f"keypoints of '{points.space}' lie at NaN or infinite places")
     if landmarks is not None and len(landmarks) != len(keypoints):
         raise BadInput(f"landmarks are of {len(landmarks)} images, keypoints of {len(keypoints)}", "None where missing")
+    for points, marks in zip(keypoints, landmarks or ()):
+        if marks is not None and marks.space != points.space:
+            raise SpaceMismatch(f"landmarks in '{marks.space}', keypoints in '{points.space}'", "bring them in order")
+        if marks is not None and not np.isfinite(marks.position).all():
+            raise BadInput(f"landmarks of '{points.space}' lie at NaN or infinite places", "leave these out")
     if not any(len(pair) for pair in matches.values()):
         raise BadInput("no two images have any match", "are they of the same part of the body?")
     if not (config.spacing_mm > 0 and config.levels >= 0 and config.rate > 0 and config.steps > 0):

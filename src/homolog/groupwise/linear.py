@@ -22,7 +22,7 @@ STAGE = "linear"
 # Steps between two looks at which matches are right; in the published program, and in ours, where a step goes the
 # whole way.
 REFRESH, REFRESH_AFFINE = 10, 1
-# mm: the affine stage ends when no image's points move by more, on average.
+# mm: the affine stage ends when no point moves by more.
 SETTLED_MM = 0.05
 # How strongly an image's step is held to none, in matches that agree: few matches shear nobody.
 HELD = 20.0
@@ -71,10 +71,13 @@ def _marks(trace: Trace, matrices: np.ndarray) -> np.ndarray | None:
 def _published(
     cloud: Cloud, matrices: np.ndarray, mixtures: Mixtures, config: FrogConfig, trace: Trace, held: np.ndarray | None
 ) -> np.ndarray:
-    scale = np.einsum("nii->ni", matrices)[:, :3].copy()
-    shift = matrices[:, :3, 3].copy()
+    before = np.tile(np.eye(4), (len(matrices), 1, 1))
+    if not np.array_equal(matrices[:, :3, :3], before[:, :3, :3]):
+        # a start that turns is gone on from: what may be done to it is only done after it
+        before, matrices = matrices, before
+    scale, shift = np.ones((len(matrices), 3)), matrices[:, :3, 3].copy()
     for step in range(config.linear_steps):
-        now = _diagonal(scale, shift)
+        now = _diagonal(scale, shift) @ before
         position = carried(now, cloud.position, cloud.start)
         if step % REFRESH == 0:
             mixtures.refresh(cloud, position)
@@ -85,7 +88,7 @@ def _published(
             q[held], t[held] = 1.0, 0.0
         # the shift is not multiplied by the step's scale: a small defect of the original, which moves less each time
         scale, shift = scale * q, shift + t
-    return _diagonal(scale, shift)
+    return np.asarray(_diagonal(scale, shift) @ before)
 
 
 def _axis_steps(found: Moments, cloud: Cloud, config: FrogConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +131,7 @@ def _diagonal(scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
 def _affine(
     cloud: Cloud, matrices: np.ndarray, mixtures: Mixtures, config: FrogConfig, trace: Trace, held: np.ndarray | None
 ) -> tuple[np.ndarray, bool]:
-    matrices = matrices.copy()
+    matrices, position = matrices.copy(), carried(matrices, cloud.position, cloud.start)
     for step in range(config.linear_steps):
         position = carried(matrices, cloud.position, cloud.start)
         if step % REFRESH_AFFINE == 0:
@@ -161,6 +164,9 @@ def joint_step(found: Moments, images: np.ndarray, count: int, held: np.ndarray 
     matrix, right = normal.reshape(size, size), pull.reshape(size, 3)
     diagonal = np.einsum("ninj->nij", normal).copy()
     matrix += _holding(diagonal)
+    if not diagonal[:, 3, 3].any():
+        # nothing pulls, and nobody counts in the mean
+        return np.tile(np.eye(4), (count, 1, 1))
     free = np.ones(count, bool) if held is None else ~held
     if held is not None:
         rows = np.repeat(free, 4)
@@ -191,11 +197,16 @@ def _holding(diagonal: np.ndarray) -> np.ndarray:
 
 
 def _of_mean_size(matrices: np.ndarray, position: np.ndarray, cloud: Cloud, held: np.ndarray | None) -> np.ndarray:
-    """The same maps into a common space of the patients' mean size, about the middle of all points."""
-    if held is not None:
+    """The same maps into a common space of the patients' mean size, about the middle of all points.
+
+    Images without matches have no part in it.
+    """
+    joined = np.unique(cloud.edges.images[np.diff(cloud.edges.start) > 0])
+    if held is not None or not len(joined):
         return matrices
-    middle = position.mean(axis=0)
-    growth = np.exp(-np.log(np.abs(np.linalg.det(matrices[:, :3, :3]))).mean() / 3)
+    middle = position[np.isin(cloud.image_of_rows(), joined)].mean(axis=0)
+    growth = np.exp(-np.log(np.abs(np.linalg.det(matrices[joined, :3, :3]))).mean() / 3)
     common = np.diag([growth, growth, growth, 1.0])
     common[:3, 3] = middle * (1 - growth)
-    return np.asarray(common @ matrices)
+    matrices[joined] = common @ matrices[joined]
+    return matrices

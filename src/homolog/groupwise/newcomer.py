@@ -17,7 +17,7 @@ from homolog.groupwise.configs import FrogConfig
 from homolog.groupwise.edges import Cloud, cloud
 from homolog.groupwise.frog import whole_map
 from homolog.groupwise.group import COMMON, Group
-from homolog.groupwise.state import Mixtures, Trace
+from homolog.groupwise.state import Mixtures, Trace, counted
 from homolog.space.keypoints import Keypoints, Matches
 from homolog.space.transforms import Affine, Transform
 
@@ -32,19 +32,21 @@ def place(
     config: FrogConfig = FrogConfig(),
     *,
     on_step: OnStep | None = None,
+    device: str = "cpu",
 ) -> Group:
     """The newcomer's map to the common space, as a group of one image.
 
     group_keypoints, common_from_image   of the images of the group that it is matched with
     matches  with each of them: rows of the newcomer, and of that image
     on_step  called with the stage's name, how far the work is (0 to 1), and the energy in mm
+    device   "cpu", or what torch calls the one to work on: "cuda"
     """
     began = time.perf_counter()
     _require_sensible(newcomer, group_keypoints, common_from_image, matches)
     config = config.chosen()
     carried = [
-        points.moved_to(common.apply(points.position), f"{n}")
-        for n, (points, common) in enumerate(zip(group_keypoints, common_from_image))
+        points.moved_to(common.apply(points.position), points.space)
+        for points, common in zip(group_keypoints, common_from_image)
     ]
     last = len(carried)
     pairs = {(n, last): Matches(each.pairs[:, ::-1]) for n, each in enumerate(matches) if len(each)}
@@ -53,12 +55,12 @@ def place(
     start, is_stranger = _start(whole, last)
     trace = Trace(None, on_step, config.linear_steps + config.levels * config.steps)
     mixtures = Mixtures.of(len(whole))
-    matrices, settled = linear.settled(whole, start, mixtures, config, trace, held=~free)
+    there = whole.on(device)
+    matrices, settled = linear.settled(there, start, mixtures, config, trace, held=~free)
     position = linear.carried(matrices, whole.position, whole.start)
-    mixtures.refresh(whole, position)
-    after_linear = mixtures.counts
-    drawn = splines.drawn(whole, position, None, mixtures, config, trace, free=free, centred=False)
-    mixtures.refresh(whole, drawn.position)
+    after_linear = counted(there, position)
+    drawn = splines.drawn(there, position, None, mixtures, config, trace, free=free, centred=False)
+    mixtures.refresh(there, drawn.position)
     strangers = free & is_stranger
     _, fits = fitting.judged([*carried, newcomer], whole, drawn.position, mixtures, strangers)
     space = newcomer.space
@@ -110,5 +112,8 @@ def _require_sensible(
             )
     if not len(newcomer):
         raise BadInput(f"'{newcomer.space}' has no keypoints", "look for them at a finer sampling")
+    for points in (newcomer, *group_keypoints):
+        if not np.isfinite(points.position).all():
+            raise BadInput(f"keypoints of '{points.space}' lie at NaN or infinite places", "leave these out")
     if not any(len(each) for each in matches):
         raise BadInput(f"'{newcomer.space}' has no match with any image of the group", "is it of the same body part?")

@@ -9,6 +9,7 @@ to level.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,17 @@ from homolog.groupwise.edges import Cloud
 from homolog.groupwise.linear import REFRESH
 from homolog.groupwise.state import Mixtures, Trace
 from homolog.kernels import half_edges, splatting
+from homolog.kernels.arrays import beside
 from homolog.kernels.splatting import Placed
 from homolog.space.grid import Grid
+from homolog.space.transforms import as_numpy
 
 # The box of all points is enlarged by this before a lattice is laid over it.
 ENLARGED = 1.2
 # A level is not ended before this many steps.
 FEWEST_STEPS = 20
+# mm: nor does ten steps' gain count that is less than this; identical images begin with no energy at all.
+LEAST_GAIN_MM = 1e-3
 # The share of a step that is so small that nothing moves: a lattice that fails at it ends its level.
 LEAST_RATE = 1e-6
 
@@ -50,21 +55,21 @@ class Drawn:
 
 @dataclass(frozen=True, eq=False)
 class _Lattice:
-    """A lattice over the points as they lie when it is begun."""
+    """A lattice over the points as they lie when it is begun; arrays are NumPy's or torch's, as the matches are."""
 
     grid: Grid
-    base: np.ndarray
+    base: Any
     points: Placed
     marks: Placed | None
-    marks_base: np.ndarray | None
+    marks_base: Any
 
-    def at(self, coefficients: np.ndarray) -> np.ndarray:
+    def at(self, coefficients: Any) -> Any:
         return splatting.displaced(coefficients, self.points, self.base)
 
-    def marks_at(self, coefficients: np.ndarray) -> np.ndarray | None:
+    def marks_at(self, coefficients: Any) -> np.ndarray | None:
         if self.marks is None or self.marks_base is None:
             return None
-        return splatting.displaced(coefficients, self.marks, self.marks_base)
+        return as_numpy(splatting.displaced(coefficients, self.marks, self.marks_base))
 
 
 def drawn(
@@ -91,14 +96,14 @@ def drawn(
         energies: list[float] = []
         while step < config.steps:
             lattice = _laid(cloud, position, marks, trace, spacing)
-            coefficients = np.zeros((len(cloud), lattice.grid.size, 4))
+            coefficients = splatting.unmoved(lattice.points)
             first = True
             while step < config.steps:
                 here = lattice.at(coefficients)
                 if step % REFRESH == 0:
                     mixtures.refresh(cloud, here)
                 pulled = half_edges.pulled(here, cloud.edges, mixtures.curves(), config.least_weight)
-                further = _stepped(coefficients, pulled.pull, lattice, rate, free, centred)
+                further = _stepped(coefficients, pulled.pull, lattice, rate, free, centred, config.hold)
                 if _is_far(further, lattice.grid, config.most_coefficient):
                     # no row of the trace, and the step is still to be made: on the next lattice
                     rate = rate / 2 if first else rate
@@ -108,7 +113,7 @@ def drawn(
                 coefficients, first, step = further, False, step + 1
                 if _has_settled(energies, config.tolerance):
                     break
-            position, marks = lattice.at(coefficients), lattice.marks_at(coefficients)
+            position, marks = as_numpy(lattice.at(coefficients)), lattice.marks_at(coefficients)
             if not first:
                 layers.append(_layer(coefficients, lattice.grid))
             if _has_settled(energies, config.tolerance) or rate < LEAST_RATE:
@@ -119,11 +124,14 @@ def drawn(
 
 def _laid(cloud: Cloud, position: np.ndarray, marks: np.ndarray | None, trace: Trace, spacing_mm: float) -> _Lattice:
     grid = lattice_over(position, spacing_mm)
-    points = splatting.placed(grid.voxel(position), cloud.start, grid.shape)
+    # the matches say where the work is done
+    where = cloud.edges.rows
+    points = splatting.placed(grid.voxel(position), cloud.start, grid.shape).beside(where)
+    base = beside(position, where)
     if marks is None or trace.landmarks is None:
-        return _Lattice(grid, position, points, None, None)
-    held = splatting.placed(_within(grid, marks), trace.landmarks.start, grid.shape)
-    return _Lattice(grid, position, points, held, marks)
+        return _Lattice(grid, base, points, None, None)
+    held = splatting.placed(_within(grid, marks), trace.landmarks.start, grid.shape).beside(where)
+    return _Lattice(grid, base, points, held, beside(marks, where))
 
 
 def lattice_over(position: np.ndarray, spacing_mm: float) -> Grid:
@@ -141,13 +149,19 @@ def _within(grid: Grid, marks: np.ndarray) -> np.ndarray:
 
 
 def _stepped(
-    coefficients: np.ndarray, pull: np.ndarray, lattice: _Lattice, rate: float, free: np.ndarray, centred: bool
-) -> np.ndarray:
+    coefficients: Any,
+    pull: Any,
+    lattice: _Lattice,
+    rate: float,
+    free: np.ndarray,
+    centred: bool,
+    hold: float,
+) -> Any:
     """(N, controls, 4): every control moved by a share of the mean pull of the points round it."""
-    return splatting.advanced(coefficients, splatting.splatted(pull, lattice.points), rate, free, centred)
+    return splatting.advanced(coefficients, splatting.splatted(pull, lattice.points), rate, free, centred, hold)
 
 
-def _is_far(coefficients: np.ndarray, grid: Grid, most: float) -> bool:
+def _is_far(coefficients: Any, grid: Grid, most: float) -> bool:
     return bool((splatting.farthest(coefficients) > most * grid.spacing_mm).any())
 
 
@@ -156,8 +170,9 @@ def _has_settled(energies: list[float], tolerance: float) -> bool:
     count = len(energies)
     if tolerance <= 0 or count < FEWEST_STEPS or count % REFRESH:
         return False
-    return energies[-1] > (1 - tolerance) * energies[-REFRESH - 1]
+    before, now = energies[-REFRESH - 1], energies[-1]
+    return before - now <= max(tolerance * before, LEAST_GAIN_MM)
 
 
-def _layer(coefficients: np.ndarray, grid: Grid) -> Layer:
-    return Layer(np.ascontiguousarray(coefficients[..., :3]).reshape(len(coefficients), *grid.shape, 3), grid)
+def _layer(coefficients: Any, grid: Grid) -> Layer:
+    return Layer(np.ascontiguousarray(as_numpy(coefficients)[..., :3]).reshape(len(coefficients), *grid.shape, 3), grid)

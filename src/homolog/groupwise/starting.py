@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -71,6 +72,10 @@ def agreed(cloud: Cloud, boxes: np.ndarray) -> Start:
     matrices, belongs = _joined(sound, boxes)
     if not belongs.any():
         return Start(boxes, belongs, leads)
+    # where the boxes' middles meet is for those who belong to say
+    boxes = boxes.copy()
+    boxes[:, :3, 3] -= boxes[belongs, :3, 3].mean(axis=0)
+    matrices[~belongs] = boxes[~belongs]
     matrices[belongs] = _upright(matrices[belongs], boxes[belongs], [cloud.of(int(n)) for n in np.flatnonzero(belongs)])
     return Start(matrices, belongs, leads)
 
@@ -99,13 +104,18 @@ def _pairs(cloud: Cloud) -> Iterator[tuple[Ends, tuple[np.ndarray, np.ndarray]]]
 def agreement(here: np.ndarray, there: np.ndarray) -> Agreement:
     """Of matches (M, 3), (M, 3) mm, or of some of them, evenly drawn."""
     each = max(1, -(-len(here) // MOST_MATCHES))
-    here, there = here[::each], there[::each]
-    best = consensus.agreed(here, there, kind="similarity", rounds=ROUNDS, improved=IMPROVED)
+    upright = _agreement(here[::each], there[::each], consensus.MOST_DEGREES)
+    if upright.lead >= LEAD:
+        return upright
+    # descriptors that turn with the patient match in any position; among all turns it takes more to beat chance
+    return max(upright, _agreement(here[::each], there[::each], 180.0), key=lambda each: each.lead)
+
+
+def _agreement(here: np.ndarray, there: np.ndarray, most_degrees: float) -> Agreement:
+    agreed = partial(consensus.agreed, kind="similarity", improved=IMPROVED, most_degrees=most_degrees)
+    best = agreed(here, there, rounds=ROUNDS)
     rng = np.random.default_rng(0)
-    chance = max(
-        consensus.agreed(here, there[rng.permutation(len(there))], kind="similarity", rounds=1, improved=IMPROVED).score
-        for _ in range(CHANCES)
-    )
+    chance = max(agreed(here, there[rng.permutation(len(there))], rounds=1).score for _ in range(CHANCES))
     thin = best.spread[1] < consensus.THIN * best.spread[0]
     return Agreement(best.matrix, best.score, 0.0 if thin else best.score / max(chance, 1e-9))
 

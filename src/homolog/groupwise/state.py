@@ -30,12 +30,17 @@ class Mixtures:
         return cls([mixture.START] * images)
 
     def refresh(self, cloud: Cloud, position: np.ndarray) -> None:
-        self.counts = half_edges.histogram(position, cloud.edges, len(cloud), BINS)
+        self.counts = counted(cloud, position)
         self.figures = [mixture.fit(row, figures) for row, figures in zip(self.counts, self.figures)]
 
     def curves(self) -> np.ndarray:
         """(N, 3) as the kernels take them."""
         return np.array([mixture.curve(figures) for figures in self.figures])
+
+
+def counted(cloud: Cloud, position: np.ndarray) -> np.ndarray:
+    """(N, BINS): how many of each image's matches lie how far apart."""
+    return half_edges.histogram(position, cloud.edges, len(cloud), BINS)
 
 
 @dataclass

@@ -24,3 +24,12 @@ def elementwise(array: Any) -> Any:
     import torch
 
     return torch
+
+
+def beside(array: np.ndarray, other: Any) -> Any:
+    """The same numbers where another array is: NumPy's beside NumPy's, else torch's on the other's device."""
+    if isinstance(other, np.ndarray):
+        return array
+    import torch
+
+    return torch.tensor(array, device=other.device)

@@ -11,23 +11,31 @@ counts: w = min(P_a(d), P_b(d)).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
 
-from homolog.kernels.arrays import reading
+from homolog.kernels.arrays import beside, reading
+from homolog.kernels.lanes import added, four, nothing, products, put, row
 from homolog.kernels.mixture import BIN_MM, SURELY_MM
+from homolog.kernels.scattering import summed_torch
 from homolog.kernels.threads import over_planes, thread_count
+
+if TYPE_CHECKING:
+    import torch
 
 # Matches a thread takes at once at least: fewer are not worth waking it for.
 LEAST = 200_000
+# Matches that are looked at, all of them, before those that pull do.
+TOGETHER = 512
 
 
 @dataclass(frozen=True, eq=False)
 class HalfEdges:
-    """Matches in blocks.
+    """Matches in blocks. Where the rows are torch's, so is what is made of them, on their device.
 
     rows    (M, 2) int32, of the points' array
     start   (B + 1,) int64, of each block
@@ -35,13 +43,21 @@ class HalfEdges:
     rounds  (R + 1,) int64, blocks of a round share no image
     """
 
-    rows: np.ndarray
+    rows: Any
     start: np.ndarray
     images: np.ndarray
     rounds: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def on(self, device: str) -> HalfEdges:
+        """For Numba's kernels ("cpu"), or for a device by torch's name for it."""
+        if device == "cpu":
+            return self
+        import torch
+
+        return replace(self, rows=torch.tensor(self.rows, device=device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +68,7 @@ class Pulled:
     energy  the root mean square distance of the matches that pull, weighted by w^2, in mm
     """
 
-    pull: np.ndarray
+    pull: Any
     energy: float
 
 
@@ -93,19 +109,36 @@ def pulled_reference(position: np.ndarray, edges: HalfEdges, curves: np.ndarray,
     return Pulled(pull, float(np.sqrt((w2 * square).sum() / max(w2.sum(), 1e-300))))
 
 
-def pulled(position: np.ndarray, edges: HalfEdges, curves: np.ndarray, least: float) -> Pulled:
+def pulled(position: Any, edges: HalfEdges, curves: np.ndarray, least: float) -> Pulled:
     """What matches that are right with at least `least` pull their ends by.
 
     position  (P, 3) float64 mm, where the points are now
     curves    (N, 3) of each image, `mixture.curve`
     """
+    if not isinstance(edges.rows, np.ndarray):
+        return pulled_torch(position, edges, curves, least)
     pull = np.zeros((len(position), 4))
     sums = np.zeros((len(edges.images), 2))
-    # what the logarithm of the odds against a match may be
-    limit = np.log(1 / least - 1) if least > 0 else np.inf
     arrays = _read(position, edges, curves)
-    _over_blocks(edges, lambda start, stop: _pulled(*arrays, limit, start, stop, pull, sums))
+    _over_blocks(edges, lambda start, stop: _pulled(*arrays, _limit(least), start, stop, pull, sums))
     return Pulled(pull, _energy(sums))
+
+
+def pulled_torch(position: torch.Tensor, edges: HalfEdges, curves: np.ndarray, least: float) -> Pulled:
+    """`pulled` on float64 positions of the rows' device; the pull is there too."""
+    import torch
+
+    square, against, _ = _apart_torch(position, edges, curves)
+    kept = torch.nonzero(against <= _limit(least))[:, 0]
+    square, w2 = square[kept], torch.sigmoid(-against[kept]) ** 2
+    a, b = edges.rows[kept].unbind(dim=1)
+    away = position.index_select(0, b) - position.index_select(0, a)
+    one = torch.ones_like(w2)[:, None]
+    pulls = w2[:, None] * torch.cat((torch.cat((away, one), dim=1), torch.cat((-away, one), dim=1)), dim=1)
+    # a match has two ends, and a point no more ends than there are
+    ends, each = torch.cat((a, b)), torch.cat(pulls.split(4, dim=1))
+    most = int(torch.bincount(ends, minlength=1).max())
+    return Pulled(summed_torch(each, ends, len(position), most), _energy_torch(w2, square))
 
 
 def moments_reference(position: np.ndarray, edges: HalfEdges, curves: np.ndarray) -> Moments:
@@ -124,6 +157,8 @@ def moments_reference(position: np.ndarray, edges: HalfEdges, curves: np.ndarray
 
 def moments(position: np.ndarray, edges: HalfEdges, curves: np.ndarray) -> Moments:
     """Sums over all matches, however unlikely."""
+    if not isinstance(edges.rows, np.ndarray):
+        return moments_torch(position, edges, curves)
     count = len(edges.images)
     own, cross, sums = np.zeros((count, 2, 4, 4)), np.zeros((count, 4, 4)), np.zeros((count, 2))
     arrays = _read(position, edges, curves)
@@ -131,6 +166,26 @@ def moments(position: np.ndarray, edges: HalfEdges, curves: np.ndarray) -> Momen
         lambda start, stop: _moments(*arrays, start, stop, own, cross, sums), count, at_least=_blocks_at_once(edges)
     )
     return Moments(own, cross, _energy(sums))
+
+
+def moments_torch(position: Any, edges: HalfEdges, curves: np.ndarray) -> Moments:
+    """`moments` made on the rows' device; what comes back is NumPy's."""
+    import torch
+
+    place = _placed(position, edges)
+    square, against, block = _apart_torch(place, edges, curves)
+    w = torch.sigmoid(-against)
+    p = torch.cat((place, torch.ones_like(place[:, :1])), dim=1)
+    a, b = (p.index_select(0, end) for end in edges.rows.unbind(dim=1))
+    most = int(np.diff(edges.start).max(initial=1))
+    own, other, cross = (
+        summed_torch(((w[:, None] * one)[:, :, None] * two[:, None]).reshape(-1, 16), block, len(edges.images), most)
+        .reshape(-1, 4, 4)
+        .cpu()
+        .numpy()
+        for one, two in ((a, a), (b, b), (a, b))
+    )
+    return Moments(np.stack((own, other), axis=1), cross, _energy_torch(w**2, square))
 
 
 def histogram_reference(position: np.ndarray, edges: HalfEdges, images: int, bins: int) -> np.ndarray:
@@ -144,8 +199,10 @@ def histogram_reference(position: np.ndarray, edges: HalfEdges, images: int, bin
     return counts
 
 
-def histogram(position: np.ndarray, edges: HalfEdges, images: int, bins: int) -> np.ndarray:
+def histogram(position: Any, edges: HalfEdges, images: int, bins: int) -> np.ndarray:
     """(images, bins) float64: how much lies how far apart, in bins of BIN_MM; the last holds all beyond."""
+    if not isinstance(edges.rows, np.ndarray):
+        return histogram_torch(position, edges, images, bins)
     counts = np.zeros((images, bins))
     rows, start, ends = reading(edges.rows, np.int32), reading(edges.start, np.int64), reading(edges.images, np.int32)
     place = reading(position, np.float64)
@@ -153,7 +210,55 @@ def histogram(position: np.ndarray, edges: HalfEdges, images: int, bins: int) ->
     return counts
 
 
-def _read(position: np.ndarray, edges: HalfEdges, curves: np.ndarray) -> tuple[np.ndarray, ...]:
+def histogram_torch(position: Any, edges: HalfEdges, images: int, bins: int) -> np.ndarray:
+    """`histogram` made on the rows' device; what comes back is NumPy's."""
+    import torch
+
+    place = _placed(position, edges)
+    a, b = (place.index_select(0, end) for end in edges.rows.unbind(dim=1))
+    bin_ = (((b - a) ** 2).sum(dim=1).sqrt() / BIN_MM).clamp(max=bins - 1).long()
+    image = beside(edges.images, place).long().index_select(0, _block(edges))
+    counts = torch.bincount((image * bins + bin_[:, None]).ravel(), minlength=images * bins)
+    return counts.reshape(images, bins).to(torch.float64).cpu().numpy()
+
+
+def _placed(position: Any, edges: HalfEdges) -> torch.Tensor:
+    """Positions where the rows are."""
+    return beside(position, edges.rows) if isinstance(position, np.ndarray) else position
+
+
+def _block(edges: HalfEdges) -> torch.Tensor:
+    """(M,) the block of each match."""
+    import torch
+
+    sizes = beside(np.diff(edges.start), edges.rows)
+    return torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
+
+
+def _apart_torch(
+    position: torch.Tensor, edges: HalfEdges, curves: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(M,) squared distances; (M,) logarithms of the odds against matches; (M,) their blocks."""
+    a, b = (position.index_select(0, end) for end in edges.rows.unbind(dim=1))
+    square, block = ((b - a) ** 2).sum(dim=1), _block(edges)
+    ends = beside(curves[edges.images][..., :2], position)
+    against = [ends[:, end, 0][block] + ends[:, end, 1][block] * square for end in range(2)]
+    odds = against[0].maximum(against[1])
+    # a match that is surely right: its probability is one in float64 too
+    return square, odds.masked_fill(square < SURELY_MM**2, -700.0), block
+
+
+def _energy_torch(w2: torch.Tensor, square: torch.Tensor) -> float:
+    total, weight = float((w2 * square).sum()), float(w2.sum())
+    return float(np.sqrt(total / weight)) if weight > 0 else 0.0
+
+
+def _limit(least: float) -> float:
+    """What the logarithm of the odds against a match may be."""
+    return float(np.log(max(1 / least - 1, 1e-300))) if least > 0 else np.inf
+
+
+def _read(position: np.ndarray, edges: HalfEdges, curves: np.ndarray) -> Any:
     return (
         reading(position, np.float64),
         reading(edges.rows, np.int32),
@@ -191,62 +296,72 @@ def _energy(sums: np.ndarray) -> float:
     return float(np.sqrt(total / weight)) if weight > 0 else 0.0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+# Most matches are wrong by now: a first loop, without a branch, finds those that are not.
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
 def _pulled(position, rows, start, images, curves, limit, first, last, pull, sums):  # type: ignore[no-untyped-def]
+    flat = pull.reshape(pull.size)
+    kept = np.empty(TOGETHER, np.int64)
     for block in range(first, last):
         one, two = images[block, 0], images[block, 1]
         ba, sa, bb, sb = curves[one, 0], curves[one, 1], curves[two, 0], curves[two, 1]
         total = sum_ = 0.0
-        for m in range(start[block], start[block + 1]):
-            a, b = np.uintp(rows[m, 0]), np.uintp(rows[m, 1])
-            x = position[b, 0] - position[a, 0]
-            y = position[b, 1] - position[a, 1]
-            z = position[b, 2] - position[a, 2]
-            square = x * x + y * y + z * z
-            w = 1.0
-            if square >= SURELY_MM * SURELY_MM:
-                against = max(ba + sa * square, bb + sb * square)
-                # most are wrong by now, and cost no exponential
-                if against > limit:
-                    continue
-                w = 1 / (1 + np.exp(against))
-            w2 = w * w
-            total += w2 * square
-            sum_ += w2
-            pull[a, 0] += w2 * x
-            pull[a, 1] += w2 * y
-            pull[a, 2] += w2 * z
-            pull[a, 3] += w2
-            pull[b, 0] -= w2 * x
-            pull[b, 1] -= w2 * y
-            pull[b, 2] -= w2 * z
-            pull[b, 3] += w2
+        for begin in range(start[block], start[block + 1], TOGETHER):
+            count = np.uintp(0)
+            for m in range(begin, min(begin + TOGETHER, start[block + 1])):
+                x, y, z = _apart(position, rows, m)
+                square = x * x + y * y + z * z
+                kept[count] = m
+                is_near = max(ba + sa * square, bb + sb * square) <= limit or square < SURELY_MM * SURELY_MM
+                count += np.uintp(is_near)
+            for n in range(count):
+                m = kept[n]
+                x, y, z = _apart(position, rows, m)
+                square = x * x + y * y + z * z
+                w = 1.0
+                if square >= SURELY_MM * SURELY_MM:
+                    w = 1 / (1 + np.exp(max(ba + sa * square, bb + sb * square)))
+                w2 = w * w
+                total += w2 * square
+                sum_ += w2
+                a, b = np.uintp(4 * rows[m, 0]), np.uintp(4 * rows[m, 1])
+                put(flat, a, added(row(flat, a, 4), w2, four(x, y, z, 1.0)))
+                put(flat, b, added(row(flat, b, 4), w2, four(-x, -y, -z, 1.0)))
         sums[block, 0], sums[block, 1] = total, sum_
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(inline="always", cache=True)
+def _apart(position, rows, m):  # type: ignore[no-untyped-def]
+    """From the first end of a match to the second."""
+    a, b = np.uintp(rows[m, 0]), np.uintp(rows[m, 1])
+    return position[b, 0] - position[a, 0], position[b, 1] - position[a, 1], position[b, 2] - position[a, 2]
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
 def _moments(position, rows, start, images, curves, first, last, own, cross, sums):  # type: ignore[no-untyped-def]
-    p, q = np.ones(4), np.ones(4)
+    zero = np.uintp(0)
     for block in range(first, last):
         one, two = images[block, 0], images[block, 1]
         ba, sa, bb, sb = curves[one, 0], curves[one, 1], curves[two, 0], curves[two, 1]
+        owns, others, crosses = nothing(), nothing(), nothing()
+        total = sum_ = 0.0
         for m in range(start[block], start[block + 1]):
-            a, b = rows[m, 0], rows[m, 1]
-            square = 0.0
-            for c in range(3):
-                p[c], q[c] = position[a, c], position[b, c]
-                square += (q[c] - p[c]) ** 2
+            a, b = np.uintp(rows[m, 0]), np.uintp(rows[m, 1])
+            x, y, z = _apart(position, rows, m)
+            square = x * x + y * y + z * z
             w = 1.0
             if square >= SURELY_MM * SURELY_MM:
-                against = max(ba + sa * square, bb + sb * square)
-                w = 1 / (1 + np.exp(min(against, 700.0)))
-            sums[block, 0] += w * w * square
-            sums[block, 1] += w * w
-            for c in range(4):
-                for d in range(4):
-                    own[block, 0, c, d] += w * p[c] * p[d]
-                    own[block, 1, c, d] += w * q[c] * q[d]
-                    cross[block, c, d] += w * p[c] * q[d]
+                w = 1 / (1 + np.exp(min(max(ba + sa * square, bb + sb * square), 700.0)))
+            total += w * w * square
+            sum_ += w * w
+            p = four(position[a, 0], position[a, 1], position[a, 2], 1.0)
+            q = four(position[b, 0], position[b, 1], position[b, 2], 1.0)
+            owns = added(owns, w, products(p, p))
+            others = added(others, w, products(q, q))
+            crosses = added(crosses, w, products(p, q))
+        put(own[block, 0].reshape(16), zero, owns)
+        put(own[block, 1].reshape(16), zero, others)
+        put(cross[block].reshape(16), zero, crosses)
+        sums[block, 0], sums[block, 1] = total, sum_
 
 
 @njit(nogil=True, cache=True)

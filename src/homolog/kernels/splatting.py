@@ -5,22 +5,34 @@ The points of a lattice stay where they are while its coefficients are sought, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
 
-from homolog.kernels.arrays import reading
+from homolog.kernels.arrays import beside, reading
 from homolog.kernels.bspline import basis
+from homolog.kernels.lanes import added, nothing, products, put, row
+from homolog.kernels.scattering import summed_torch
 from homolog.kernels.threads import over_planes
+
+if TYPE_CHECKING:
+    import torch
 
 # Points a thread takes at once at least.
 LEAST = 20_000
+# Controls that all images are visited for before the next ones, so that their mean stays in the fastest memory.
+TOGETHER = 64
+# Numbers in a line of the processor's memory.
+LINE = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """Points of several images on a lattice of controls.
+    """Points of several images on a lattice of controls. Where the weights are torch's, so is what is made of them.
 
     corner  (P,) int32: the number of the control (-1, -1, -1) from each, of `shape`
     weight  (P, 12) float64: of the four controls along x, y, z
@@ -28,10 +40,14 @@ class Placed:
     shape   (I, J, K) controls
     """
 
-    corner: np.ndarray
-    weight: np.ndarray
+    corner: Any
+    weight: Any
     start: np.ndarray
     shape: tuple[int, int, int]
+
+    def beside(self, other: Any) -> Placed:
+        """The same for Numba's kernels, or for torch's on a device: as another array is."""
+        return replace(self, corner=beside(self.corner, other), weight=beside(self.weight, other))
 
 
 def placed(controls: np.ndarray, start: np.ndarray, shape: tuple[int, int, int]) -> Placed:
@@ -49,18 +65,38 @@ def displaced_reference(coefficients: np.ndarray, points: Placed, position: np.n
     return position + np.einsum("pt,ptc->pc", weight, coefficients[image[:, None], index, :3])
 
 
-def displaced(coefficients: np.ndarray, points: Placed, position: np.ndarray) -> np.ndarray:
+def unmoved(points: Placed) -> Any:
+    """(N, controls, 4) float64: coefficients that leave all points where they are."""
+    return beside(np.zeros((len(points.start) - 1, int(np.prod(points.shape)), 4)), points.weight)
+
+
+def displaced(coefficients: Any, points: Placed, position: Any) -> Any:
     """(P, 3) float64 mm: where the splines put points that lie at `position` (P, 3).
 
     coefficients  (N, controls, 4) float64 mm: x, y, z and one more, for alignment
     """
+    if not isinstance(points.weight, np.ndarray):
+        return displaced_torch(coefficients, points, position)
     out = np.empty_like(position)
-    arrays = [reading(coefficients, np.float64), *_read(points), reading(position, np.float64)]
-    image = np.repeat(np.arange(len(points.start) - 1, dtype=np.int32), np.diff(points.start))
+    arrays: Any = (reading(coefficients, np.float64), *_read(points), reading(position, np.float64))
+    start = reading(points.start, np.int64)
     over_planes(
-        lambda first, last: _displaced(*arrays, image, *points.shape[1:], first, last, out), len(out), at_least=LEAST
+        lambda first, last: _displaced(*arrays, start, *points.shape[1:], first, last, out), len(out), at_least=LEAST
     )
     return out
+
+
+def displaced_torch(coefficients: torch.Tensor, points: Placed, position: torch.Tensor) -> torch.Tensor:
+    """`displaced` on float64 tensors of one device."""
+    import torch
+
+    flat, corner = coefficients.reshape(-1, 4), _corner_torch(points)
+    sums = torch.zeros((len(corner), 16), dtype=torch.float64, device=corner.device)
+    # from each control the sixteen numbers of four controls in a row
+    rows = flat.as_strided((max(0, len(flat) - 3), 16), (4, 1))
+    for weight, step in _rows_torch(points):
+        sums += weight[:, None] * rows.index_select(0, corner + step)
+    return position + torch.einsum("pk,pkc->pc", points.weight[:, 8:], sums.reshape(-1, 4, 4))[:, :3]
 
 
 def splatted_reference(pull: np.ndarray, points: Placed) -> np.ndarray:
@@ -72,10 +108,12 @@ def splatted_reference(pull: np.ndarray, points: Placed) -> np.ndarray:
     return out
 
 
-def splatted(pull: np.ndarray, points: Placed) -> np.ndarray:
+def splatted(pull: Any, points: Placed) -> Any:
     """(N, controls, 4) float64: the sum of what points (P, 4) carry, by their weights at each control."""
+    if not isinstance(points.weight, np.ndarray):
+        return splatted_torch(pull, points)
     images = len(points.start) - 1
-    out = np.zeros((images, int(np.prod(points.shape)), 4))
+    out = _aligned((images, int(np.prod(points.shape)), 4))
     corner, weight = _read(points)
     rows, start = reading(pull, np.float64), reading(points.start, np.int64)
     at_least = max(1, images * LEAST // max(1, len(rows)))
@@ -87,12 +125,27 @@ def splatted(pull: np.ndarray, points: Placed) -> np.ndarray:
     return out
 
 
+def splatted_torch(pull: torch.Tensor, points: Placed) -> torch.Tensor:
+    """`splatted` on float64 tensors of one device."""
+    import torch
+
+    images, controls = len(points.start) - 1, int(np.prod(points.shape))
+    most = int(np.diff(points.start).max(initial=1))
+    corner, along = _corner_torch(points), torch.arange(4, device=pull.device)
+    carried = points.weight[:, 8:, None] * pull[:, None]
+    out = torch.zeros((images * controls, 4), dtype=torch.float64, device=pull.device)
+    for weight, step in _rows_torch(points):
+        index = ((corner + step)[:, None] + along).ravel()
+        out += summed_torch((weight[:, None, None] * carried).reshape(-1, 4), index, len(out), most)
+    return out.reshape(images, controls, 4)
+
+
 def advanced_reference(
-    coefficients: np.ndarray, sums: np.ndarray, rate: float, free: np.ndarray, centred: bool
+    coefficients: np.ndarray, sums: np.ndarray, rate: float, free: np.ndarray, centred: bool, hold: float = 0.0
 ) -> np.ndarray:
     """The twin of `advanced`."""
     weight = sums[..., 3:]
-    step = np.divide(sums, weight, out=np.zeros_like(sums), where=weight > 0)
+    step = np.divide(sums, weight + hold, out=np.zeros_like(sums), where=weight > 0)
     step[..., 3] = 0.0
     further = coefficients + rate * step * free[:, None, None]
     if centred and free.any():
@@ -100,22 +153,43 @@ def advanced_reference(
     return further
 
 
-def advanced(coefficients: np.ndarray, sums: np.ndarray, rate: float, free: np.ndarray, centred: bool) -> np.ndarray:
+def advanced(coefficients: Any, sums: Any, rate: float, free: np.ndarray, centred: bool, hold: float = 0.0) -> Any:
     """(N, controls, 4): each control moved by a share of the mean of what is spread on it.
 
     coefficients  (N, controls, 4) float64 mm
     sums          (N, controls, 4): three sums and their weight, from `splatted`
     free          (N,) bool, which images move
     centred       whether the mean over those images is taken away
+    hold          a weight that pulls nowhere: controls with little on them follow slowly
     """
-    out = np.empty_like(coefficients)
+    if not isinstance(coefficients, np.ndarray):
+        return advanced_torch(coefficients, sums, rate, free, centred, hold)
+    out = _aligned(coefficients.shape)
     arrays = reading(coefficients, np.float64), reading(sums, np.float64), reading(free, np.bool_)
-    over_planes(lambda first, last: _advanced(*arrays, rate, centred, first, last, out), sums.shape[1], at_least=LEAST)
+    over_planes(
+        lambda first, last: _advanced(*arrays, rate, hold, centred, first, last, out), sums.shape[1], at_least=LEAST
+    )
     return out
 
 
-def farthest(coefficients: np.ndarray) -> np.ndarray:
+def advanced_torch(
+    coefficients: torch.Tensor, sums: torch.Tensor, rate: float, free: np.ndarray, centred: bool, hold: float
+) -> torch.Tensor:
+    """`advanced` on float64 tensors of one device."""
+    moves = beside(free, sums)
+    weight = sums[..., 3:]
+    share = ((weight > 0) & moves[:, None, None]) * rate / (weight + hold).masked_fill(weight <= 0, 1.0)
+    further = coefficients + share * sums
+    further[..., 3] = 0.0
+    if centred and free.any():
+        further[moves] -= further[moves].mean(dim=0)
+    return further
+
+
+def farthest(coefficients: Any) -> np.ndarray:
     """(3,): the largest coefficient along each axis, in mm, whatever its sign."""
+    if not isinstance(coefficients, np.ndarray):
+        return np.asarray(coefficients[..., :3].abs().amax(dim=(0, 1)).cpu())
     out = np.zeros(3)
     _farthest(reading(coefficients, np.float64), out)
     return out
@@ -130,83 +204,91 @@ def _taps(points: Placed) -> tuple[np.ndarray, np.ndarray]:
     return index, weight
 
 
+def _corner_torch(points: Placed) -> torch.Tensor:
+    """(P,) int64: the number of each point's first control among those of all images."""
+    image = np.repeat(np.arange(len(points.start) - 1), np.diff(points.start)) * int(np.prod(points.shape))
+    return points.corner.long() + beside(image, points.corner)
+
+
+def _rows_torch(points: Placed) -> Iterator[tuple[torch.Tensor, int]]:
+    """Of each of a point's sixteen rows of four controls: the weights (P,), and where it begins."""
+    weight = points.weight
+    for a, b in product(range(4), repeat=2):
+        yield weight[:, a] * weight[:, 4 + b], (a * points.shape[1] + b) * points.shape[2]
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros that begin where the processor's memory begins a line: a row of sixteen then lies in two lines or three."""
+    size = int(np.prod(shape))
+    room = np.zeros(size + LINE)
+    first = -room.ctypes.data // room.itemsize % LINE
+    return room[first : first + size].reshape(shape)
+
+
 def _read(points: Placed) -> tuple[np.ndarray, np.ndarray]:
     return reading(points.corner, np.int32), reading(points.weight, np.float64)
 
 
-# Sixteen sums at once, four controls of four numbers, which lie in a row: processors add four of them together.
+# A row of four controls along k is sixteen numbers, which are worked on together (`lanes`).
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-def _displaced(coefficients, corner, weight, position, image, nj, nk, first, last, out):  # type: ignore[no-untyped-def]
-    flat = coefficients.reshape(coefficients.shape[0], coefficients.shape[1] * 4)
+def _displaced(coefficients, corner, weight, position, start, nj, nk, first, last, out):  # type: ignore[no-untyped-def]
+    flat, size = coefficients.reshape(coefficients.size), coefficients.shape[1] * 4
+    sums = np.empty(16)
+    image = 0
     for n in range(first, last):
-        values, w = flat[image[n]], weight[n]
-        a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = 0.0
+        while n >= start[image + 1]:
+            image += 1
+        w, begin = weight[n], 4 * corner[n] + size * image
+        sixteen = nothing()
         for a in range(4):
             for b in range(4):
-                begin = np.uintp(4 * (corner[n] + (a * nj + b) * nk))
-                row, s = values[begin : begin + np.uintp(16)], w[a] * w[4 + b]
-                a0, a1, a2, a3 = a0 + s * row[0], a1 + s * row[1], a2 + s * row[2], a3 + s * row[3]
-                b0, b1, b2, b3 = b0 + s * row[4], b1 + s * row[5], b2 + s * row[6], b3 + s * row[7]
-                c0, c1, c2, c3 = c0 + s * row[8], c1 + s * row[9], c2 + s * row[10], c3 + s * row[11]
-                d0, d1, d2, d3 = d0 + s * row[12], d1 + s * row[13], d2 + s * row[14], d3 + s * row[15]
-        e, f, g, h = w[8], w[9], w[10], w[11]
-        out[n, 0] = position[n, 0] + e * a0 + f * b0 + g * c0 + h * d0
-        out[n, 1] = position[n, 1] + e * a1 + f * b1 + g * c1 + h * d1
-        out[n, 2] = position[n, 2] + e * a2 + f * b2 + g * c2 + h * d2
+                sixteen = added(sixteen, w[a] * w[4 + b], row(flat, np.uintp(begin + 4 * (a * nj + b) * nk), 16))
+        put(sums, np.uintp(0), sixteen)
+        for c in range(3):
+            along = w[8] * sums[c] + w[9] * sums[4 + c] + w[10] * sums[8 + c] + w[11] * sums[12 + c]
+            out[n, c] = position[n, c] + along
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
 def _splatted(pull, corner, weight, start, nj, nk, first, last, out):  # type: ignore[no-untyped-def]
-    flat = out.reshape(out.shape[0], out.shape[1] * 4)
+    pulls, weights = pull.reshape(pull.size), weight.reshape(weight.size)
     for image in range(first, last):
-        values = flat[image]
+        values = out[image].reshape(out.shape[1] * 4)
         for n in range(start[image], start[image + 1]):
             if pull[n, 3] == 0.0:
                 continue
-            w = weight[n]
-            x, y, z, v = pull[n, 0], pull[n, 1], pull[n, 2], pull[n, 3]
-            e, f, g, h = w[8], w[9], w[10], w[11]
-            a0, a1, a2, a3 = e * x, e * y, e * z, e * v
-            b0, b1, b2, b3 = f * x, f * y, f * z, f * v
-            c0, c1, c2, c3 = g * x, g * y, g * z, g * v
-            d0, d1, d2, d3 = h * x, h * y, h * z, h * v
+            w, begin = weight[n], 4 * corner[n]
+            sixteen = products(row(weights, np.uintp(12 * n + 8), 4), row(pulls, np.uintp(4 * n), 4))
             for a in range(4):
                 for b in range(4):
-                    begin = np.uintp(4 * (corner[n] + (a * nj + b) * nk))
-                    row, s = values[begin : begin + np.uintp(16)], w[a] * w[4 + b]
-                    # all are read before any is written, so that they need not be done one after the other
-                    r0, r1, r2, r3 = row[0] + s * a0, row[1] + s * a1, row[2] + s * a2, row[3] + s * a3
-                    r4, r5, r6, r7 = row[4] + s * b0, row[5] + s * b1, row[6] + s * b2, row[7] + s * b3
-                    r8, r9, ra, rb = row[8] + s * c0, row[9] + s * c1, row[10] + s * c2, row[11] + s * c3
-                    rc, rd, re, rf = row[12] + s * d0, row[13] + s * d1, row[14] + s * d2, row[15] + s * d3
-                    row[0], row[1], row[2], row[3] = r0, r1, r2, r3
-                    row[4], row[5], row[6], row[7] = r4, r5, r6, r7
-                    row[8], row[9], row[10], row[11] = r8, r9, ra, rb
-                    row[12], row[13], row[14], row[15] = rc, rd, re, rf
+                    here = np.uintp(begin + 4 * (a * nj + b) * nk)
+                    put(values, here, added(row(values, here, 16), w[a] * w[4 + b], sixteen))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _advanced(coefficients, sums, free, rate, centred, first, last, out):  # type: ignore[no-untyped-def]
-    moving = max(1, free.sum())
-    for control in range(first, last):
-        x = y = z = 0.0
-        for image in range(len(coefficients)):
-            weight = sums[image, control, 3]
-            share = rate / weight if weight > 0 and free[image] else 0.0
-            u = coefficients[image, control, 0] + share * sums[image, control, 0]
-            v = coefficients[image, control, 1] + share * sums[image, control, 1]
-            w = coefficients[image, control, 2] + share * sums[image, control, 2]
-            out[image, control, 0], out[image, control, 1], out[image, control, 2] = u, v, w
-            out[image, control, 3] = 0.0
-            if free[image]:
-                x, y, z = x + u, y + v, z + w
-        if centred and (x != 0.0 or y != 0.0 or z != 0.0):
-            x, y, z = x / moving, y / moving, z / moving
-            for image in range(len(coefficients)):
-                if free[image]:
-                    out[image, control, 0] -= x
-                    out[image, control, 1] -= y
-                    out[image, control, 2] -= z
+def _advanced(coefficients, sums, free, rate, hold, centred, first, last, out):  # type: ignore[no-untyped-def]
+    size, moving = 4 * coefficients.shape[1], max(1, free.sum())
+    before, pulls, after = coefficients.reshape(sums.size), sums.reshape(sums.size), out.reshape(sums.size)
+    means = np.empty(4 * TOGETHER)
+    for begin in range(first, last, TOGETHER):
+        end = min(last, begin + TOGETHER)
+        means[:] = 0.0
+        for image in range(len(free)):
+            moves, counts = (rate, 1.0 / moving) if free[image] else (0.0, 0.0)
+            for control in range(begin, end):
+                here, there = np.uintp(image * size + 4 * control), np.uintp(4 * (control - begin))
+                weight = pulls[here + np.uintp(3)]
+                share = moves / (weight + hold) if weight > 0 else 0.0
+                further = added(row(before, here, 4), share, row(pulls, here, 4))
+                put(after, here, further)
+                put(means, there, added(row(means, there, 4), counts, further))
+        for image in range(len(free)):
+            less = -1.0 if centred and free[image] else 0.0
+            for control in range(begin, end):
+                here, there = np.uintp(image * size + 4 * control), np.uintp(4 * (control - begin))
+                put(after, here, added(row(after, here, 4), less, row(means, there, 4)))
+                # what rode along is no coefficient
+                after[here + np.uintp(3)] = 0.0
 
 
 @njit(nogil=True, cache=True)

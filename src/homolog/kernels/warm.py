@@ -20,6 +20,7 @@ from homolog.kernels import (
     interpolate,
     inversion,
     jacobian,
+    label_votes,
     mind,
     neighbours,
     noise,
@@ -41,6 +42,8 @@ def warm() -> None:
     for dtype in (np.uint8, np.int16, np.int32):
         for mode in ("nearest", "vote"):
             interpolate.sample(np.ones((4, 4, 4), dtype), voxels, mode, 0)
+        votes = label_votes.gathered([np.ones((4, 4, 4), dtype)])
+        label_votes.elect(votes, np.eye(4)[None], voxels[None], np.ones((1, 5)))
     displacement.displace(vectors, np.eye(4), voxels)
     displacement.sample_vectors_and_slopes(vectors, voxels)
     displacement.warp_dense(image, vectors, np.eye(4), np.eye(3), 0.0)

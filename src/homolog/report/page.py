@@ -51,6 +51,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], foot: Sequence[str
     return f'<div class="scroll"><table class="{kind}">{top}<tbody>{body}</tbody>{bottom}</table></div>'
 
 
+def folded(summary: str, body: str) -> str:
+    """What most readers need not see: behind a line that opens it."""
+    return f"<details><summary>{escape(summary)}</summary>\n{body}\n</details>"
+
+
 def number(value: float | None, pattern: str = ".2f", unit: str = "") -> str:
     """A cell that lines up with others of its kind."""
     return f"\N{ZERO WIDTH SPACE}{figure(value, pattern, unit)}"

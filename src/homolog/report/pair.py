@@ -6,20 +6,11 @@ from html import escape
 from pathlib import Path, PurePath
 
 from homolog.io.files import writing
-from homolog.report import charts, pictures, tables
+from homolog.report import charts, pictures, tables, verdicts
 from homolog.report.page import figure, page, section
 from homolog.report.runs import Run, Side, read_run
 from homolog.report.scene import read_scene
-
-# Different in shape and in words: colour alone is lost on one reader in twelve.
-POOR_SIGN = (
-    '<svg viewBox="0 0 16 16" aria-hidden="true"><path fill="currentColor" fill-rule="evenodd" d="M8 .9 16 15H0z'
-    'M7.2 5.6h1.6v4.6H7.2zM7.2 11.4h1.6V13H7.2z"/></svg>'
-)
-FINE_SIGN = (
-    '<svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="7" fill="none" stroke="currentColor" '
-    'stroke-width="1.6"/><path d="M4.6 8.3 7 10.6l4.5-5" fill="none" stroke="currentColor" stroke-width="1.6"/></svg>'
-)
+from homolog.report.verdicts import change, tile
 
 
 def write_report(run_folder: Path) -> Path:
@@ -70,11 +61,12 @@ def _verdict(run: Run) -> str:
     poor, why = run.value("quality", "poor"), run.value("quality", "why")
     if not isinstance(poor, bool):
         return ""
-    said = escape(str(why)) if why else ""
+    said = str(why) if why else ""
     if poor:
-        return f'<p class="verdict poor" role="alert">{POOR_SIGN}<b>POOR</b> <span>{said}</span></p>'
-    said = said or "Nothing measured here speaks against it. Look at the pictures before you rely on it."
-    return f'<p class="verdict fine">{FINE_SIGN}<b>No warning</b> <span class="quiet">{said}</span></p>'
+        return verdicts.poor("POOR", said)
+    return verdicts.fine(
+        "No warning", said or "Nothing measured here speaks against it. Look at the pictures before you rely on it."
+    )
 
 
 def _tiles(run: Run) -> str:
@@ -82,17 +74,15 @@ def _tiles(run: Run) -> str:
     trip = run.section("metrics", "inverse", "fixed")
     folds = run.number("metrics", "folding", "fraction")
     least = figure(run.number("metrics", "folding", "least"), ".2f")
-    tiles = [
-        _change(name, run.number("quality", "similarity_before"), run.number("quality", "similarity_after"), ".3f"),
-        _change("mean Dice", *tables.means_of(run, "dice"), ".3f"),
-        _change("mean HD95", *tables.means_of(run, "hd95_mm"), ".2f", "mm"),
-        _change("landmark error", _landmarks(run, "before"), _landmarks(run, "after"), ".2f", "mm"),
-        _tile("folded voxels", None if folds is None else tables.percent(folds), f"smallest determinant {least}"),
-        _tile("inverse error", _mm(run, "mean_mm"), f"95 % {_mm(run, 'p95_mm') or '–'}" if trip else ""),
-        _tile("time", tables.duration(run), escape(str(run.value("device") or ""))),
-    ]
-    shown = "".join(tile for tile in tiles if tile)
-    return f'<dl class="tiles">{shown}</dl>' if shown else ""
+    return verdicts.tiles([
+        change(name, run.number("quality", "similarity_before"), run.number("quality", "similarity_after"), ".3f"),
+        change("mean Dice", *tables.means_of(run, "dice"), ".3f"),
+        change("mean HD95", *tables.means_of(run, "hd95_mm"), ".2f", "mm"),
+        change("landmark error", _landmarks(run, "before"), _landmarks(run, "after"), ".2f", "mm"),
+        tile("folded voxels", None if folds is None else tables.percent(folds), f"smallest determinant {least}"),
+        tile("inverse error", _mm(run, "mean_mm"), f"95 % {_mm(run, 'p95_mm') or '–'}" if trip else ""),
+        tile("time", tables.duration(run), escape(str(run.value("device") or ""))),
+    ])  # fmt: skip
 
 
 def _landmarks(run: Run, stage: str) -> float | None:
@@ -104,16 +94,3 @@ def _mm(run: Run, key: str) -> str | None:
     if found is None:
         return None
     return "< 0.001\N{NO-BREAK SPACE}mm" if 0 < found < 0.0005 else figure(found, ".3f", "mm")
-
-
-def _change(name: str, before: float | None, after: float | None, pattern: str, unit: str = "") -> str:
-    """A figure before and after."""
-    if after is None:
-        return ""
-    was = "" if before is None else f'<span class="was">{figure(before, pattern)} →</span> '
-    said = "before → after" if was else "after"
-    return _tile(escape(name), was + figure(after, pattern), f"{unit}, {said}" if unit else said)
-
-
-def _tile(name: str, value: str | None, below: str) -> str:
-    return f"<div class='tile'><dt>{name}</dt><dd>{value}</dd><dd>{below}</dd></div>" if value else ""

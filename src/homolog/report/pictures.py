@@ -32,18 +32,18 @@ def before_and_after(scene: Scene) -> str:
     for greys in (each for each in scene.greys if each.at_once):
         if scene.before is not None:
             rows += [
-                label("Before", f"both images where their headers put them; {_greys(greys)}"),
-                _middles(scene, _overlay(scene, "before", greys)),
+                label("Before", f"both images where their headers put them; {in_words(greys)}"),
+                middles(scene.views, _overlay(scene, "before", greys)),
             ]
         if scene.after is not None:
             rows += [
-                label("After", f"the moving image brought onto the fixed one; {_greys(greys)}"),
-                _middles(scene, _overlay(scene, "after", greys)),
+                label("After", f"the moving image brought onto the fixed one; {in_words(greys)}"),
+                middles(scene.views, _overlay(scene, "after", greys)),
             ]
     return section("Before and after", "\n".join([*rows, OVERLAY_KEY]) if rows else "")
 
 
-def _greys(greys: Greys) -> str:
+def in_words(greys: Greys) -> str:
     """Which values are black and white."""
     name = f"{greys.name}, " if greys.name else ""
     said = [f"{figure(low, 'g')} to {figure(high, 'g')}" for low, high in dict.fromkeys((greys.fixed, greys.moving))]
@@ -61,9 +61,9 @@ def deformation(scene: Scene) -> str:
         _motion(scene),
         label("Grid", f"lines {distance:g} mm apart in the fixed patient, where the map carries them; its affine part "
                "is left out, so what is bent here is bent by the registration"),
-        _middles(scene, lambda view, position: _fixed(scene, view, position) + _lines(scene, view, position)),
+        middles(scene.views, lambda view, position: _fixed(scene, view, position) + _lines(scene, view, position)),
         label("Jacobian determinant", "growth of a small piece of the fixed patient on its way to the moving one"),
-        _middles(scene, lambda view, position: _jacobian(scene, view, position), "on-light"),
+        middles(scene.views, lambda view, position: _jacobian(scene, view, position), "on-light"),
         _jacobian_key(scene),
     ]  # fmt: skip
     return section("The deformation", "\n".join(body))
@@ -92,7 +92,7 @@ def ways(several: Sequence[Greys]) -> str:
     if len(several) == 1:
         return ""
     buttons = "".join(
-        f'<button type="button" value="{n}" aria-pressed="{"false" if n else "true"}" title="{_greys(greys)}">'
+        f'<button type="button" value="{n}" aria-pressed="{"false" if n else "true"}" title="{in_words(greys)}">'
         f"{greys.name.capitalize()}</button>"
         for n, greys in enumerate(several)
     )
@@ -136,10 +136,10 @@ def framed(view: View, caption: str, body: str) -> str:
     )
 
 
-def _middles(scene: Scene, layers: Layers, kind: str = "") -> str:
+def middles(views: Sequence[View], layers: Layers, kind: str = "") -> str:
     """A row of the three planes through the middle of the foreground."""
     parts = []
-    for view in scene.views:
+    for view in views:
         position = view.positions_mm[view.middle]
         caption = f"<b>{view.plane.name.capitalize()}</b><span>{place_of(view, position)}</span>"
         parts.append(framed(view, caption, stage(view, layers(view, position), kind)))

@@ -174,12 +174,12 @@ def read_scene(run: Run) -> Scene | None:
     )
     grids: dict[Side, Grid] = {"fixed": volumes.read_grid(fixed_path)}
     pixel_mm = views.finest_pixel_mm(grids["fixed"])
-    fixed = _small(fixed_path, run.space("fixed"), pixel_mm)
+    fixed = small(fixed_path, run.space("fixed"), pixel_mm)
     moving = None
     if moving_path is not None:
         grids["moving"] = volumes.read_grid(moving_path)
-        moving = _small(moving_path, run.space("moving"), pixel_mm)
-    warped = None if warped_path is None else _small(warped_path, run.space("fixed"), pixel_mm)
+        moving = small(moving_path, run.space("moving"), pixel_mm)
+    warped = None if warped_path is None else small(warped_path, run.space("fixed"), pixel_mm)
     the_map = None if map_path is None else _map(run, map_path, grids)
     after = warped or (moving if the_map is not None else None)
     before = None if moving is None else moving.in_space(run.space("fixed"))
@@ -188,7 +188,8 @@ def read_scene(run: Run) -> Scene | None:
     )
 
 
-def _small(path: Path, space: str, pixel_mm: float) -> Volume:
+def small(path: Path, space: str, pixel_mm: float) -> Volume:
+    """A picture no finer than it is shown."""
     return views.reduced(volumes.read(path, space=space), pixel_mm)
 
 
@@ -204,7 +205,7 @@ def _map(run: Run, path: Path, grids: dict[Side, Grid]) -> Transform:
 
 def _greys(run: Run, fixed: Volume, moving: Volume) -> tuple[Greys, ...]:
     """What the record asks for, else what suits the pictures."""
-    return greys_of(fixed, moving, _asked(run, "fixed"), _asked(run, "moving"))
+    return greys_of(fixed, moving, asked_window(run, "fixed"), asked_window(run, "moving"))
 
 
 def greys_of(
@@ -219,7 +220,8 @@ def greys_of(
     return replace(usual, name="soft tissue"), Greys("lung", lung, lung, at_once=share >= views.MUCH_LUNG_SHARE)
 
 
-def _asked(run: Run, side: str) -> Window | None:
+def asked_window(run: Run, side: str) -> Window | None:
+    """The window that the record asks for, None where it asks for none."""
     asked = run.value("window", side)
     if asked is None:
         return None

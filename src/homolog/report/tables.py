@@ -10,7 +10,7 @@ import numpy as np
 
 from homolog.metrics.changes import change
 from homolog.report.charts import dumbbell
-from homolog.report.page import NONE, figure, number, path_text, section, table
+from homolog.report.page import NONE, figure, folded, number, path_text, section, table
 from homolog.report.runs import Run, Side
 from homolog.report.runs import number as finite
 from homolog.report.scene import Scene
@@ -18,6 +18,8 @@ from homolog.space.grid import Grid
 
 # Landmarks named in the text: the ones a reader will go and look at.
 WORST = 5
+# Letters of a command line that fill more than a few lines: a group may name a thousand files.
+LONG_COMMAND = 1000
 WORSE = ' <span class="worse" title="worse than before">▼</span>'
 AXES = (("L", "R"), ("P", "A"), ("H", "F"))
 
@@ -125,6 +127,8 @@ def provenance(run: Run) -> str:
     ]
     parts = "".join(f"<div><h3>{title}</h3>{body}</div>" for title, body in tables if body)
     pre = f"<pre>{escape(line)}</pre>" if line else ""
+    if len(line) > LONG_COMMAND:
+        pre = folded("The command", pre)
     return section("How it was made", pre + (f'<div class="columns">{parts}</div>' if parts else ""))
 
 

@@ -1,7 +1,9 @@
 (function () {
   "use strict";
   const other = { before: "after", after: "before", "overlay-before": "overlay-after", "overlay-after": "overlay-before",
-                  fixed: "after", checkerboard: "overlay-after", grid: "fixed", jacobian: "fixed" };
+                  fixed: "after", checkerboard: "overlay-after" };
+  // all other ways to look are compared with the fixed picture alone
+  const beside = (mode) => other[mode] || "fixed";
   for (const explorer of document.querySelectorAll(".explorer")) {
     const buttons = [...explorer.querySelectorAll(".modes > button")];
     const ways = [...explorer.querySelectorAll(".ways button")];
@@ -29,12 +31,12 @@
     }
     let held = null;
     for (const stage of explorer.querySelectorAll(".stage")) {
-      stage.addEventListener("pointerdown", () => { held = explorer.dataset.mode; show(other[held]); });
+      stage.addEventListener("pointerdown", () => { held = explorer.dataset.mode; show(beside(held)); });
     }
     addEventListener("pointerup", () => { if (held) show(held); held = null; });
     addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.altKey || event.metaKey) return;
-      if (event.key === "b" || event.key === "B") show(other[explorer.dataset.mode]);
+      if (event.key === "b" || event.key === "B") show(beside(explorer.dataset.mode));
       if (event.key.toLowerCase() === "w" && ways.length) paint(ways[(Number(explorer.dataset.greys) + 1) % ways.length].value);
       const number = Number(event.key);
       if (number >= 1 && number <= buttons.length) show(buttons[number - 1].value);

@@ -107,10 +107,10 @@ def _refined(moving_from_fixed: Transform, tolerance_mm: float) -> Inversion:
 
 def _inverted_on(moving_from_fixed: Transform, lattice: Grid, tolerance_mm: float) -> Inversion:
     inverse, error_mm = _solve_on_grid(moving_from_fixed, lattice)
-    lost = (error_mm > tolerance_mm) | _folded_onto(moving_from_fixed, inverse)
+    lost = (error_mm > tolerance_mm) | folded_onto(moving_from_fixed, inverse)
     mask = Volume(lost.astype(np.uint8), lattice, moving_from_fixed.moving, "labels")
-    there_and_back = _round_trip_mm(moving_from_fixed, inverse, lattice, lost)
-    return Inversion(inverse, *_summary(there_and_back), float(lost.mean()), mask)
+    there_and_back = round_trip_mm(moving_from_fixed, inverse, lattice, lost)
+    return Inversion(inverse, *summary(there_and_back), float(lost.mean()), mask)
 
 
 def _invert_chain(whole: Chain, tolerance_mm: float) -> Inversion:
@@ -123,9 +123,9 @@ def _invert_chain(whole: Chain, tolerance_mm: float) -> Inversion:
     after = before.matrix if isinstance(before, Affine) else np.eye(4)
     lattice = Grid(mask.grid.shape, after @ mask.grid.world_from_voxel)
     lost = _lost_on_the_way(steps, lattice.points()).reshape(lattice.shape)
-    there_and_back = _round_trip_mm(whole, inverse, lattice, lost)
+    there_and_back = round_trip_mm(whole, inverse, lattice, lost)
     found = Volume(lost.astype(np.uint8), lattice, whole.moving, "labels")
-    return Inversion(inverse, *_summary(there_and_back), float(lost.mean()), found)
+    return Inversion(inverse, *summary(there_and_back), float(lost.mean()), found)
 
 
 def _lost_on_the_way(steps: list[Inversion], points: np.ndarray) -> np.ndarray:
@@ -159,7 +159,7 @@ def _solve_on_grid(moving_from_fixed: Transform, lattice: Grid) -> tuple[Displac
     return Displacement(vectors, lattice, moving_from_fixed.moving, moving_from_fixed.fixed), error_mm
 
 
-def _folded_onto(moving_from_fixed: Transform, inverse: Displacement) -> np.ndarray:
+def folded_onto(moving_from_fixed: Transform, inverse: Displacement) -> np.ndarray:
     """(I, J, K) bool: nodes next to where a folded cell of the map is carried.
 
     A continuous map that moves nothing by more than some distance reaches every point, so a solver finds an answer in a
@@ -266,12 +266,14 @@ def _surface(grid: Grid) -> np.ndarray:
     return grid.world(np.concatenate(faces))
 
 
-def _round_trip_mm(moving_from_fixed: Transform, inverse: Transform, lattice: Grid, lost: np.ndarray) -> np.ndarray:
-    """Moving points there and back, in mm: nodes and the middles between them, where an inverse exists."""
+def round_trip_mm(
+    moving_from_fixed: Transform, inverse: Transform, lattice: Grid, lost: np.ndarray, most: int = 100_000
+) -> np.ndarray:
+    """Moving points there and back, in mm: so many nodes or more, and the middles between them, with an inverse."""
     nodes = np.argwhere(~lost)
     if not len(nodes):
         return np.array([np.inf])
-    nodes = nodes[:: max(1, len(nodes) // 100_000)].astype(np.float64)
+    nodes = nodes[:: max(1, len(nodes) // most)].astype(np.float64)
     middles = np.minimum(nodes + 0.5, np.array(lost.shape) - 1)
     # a middle next to a node without inverse tells nothing of the interpolation
     sound = ~lost[tuple(np.ceil(middles).astype(int).T)]
@@ -279,5 +281,6 @@ def _round_trip_mm(moving_from_fixed: Transform, inverse: Transform, lattice: Gr
     return np.linalg.norm(moving_from_fixed.apply(inverse.apply(points)) - points, axis=1)
 
 
-def _summary(distances_mm: np.ndarray) -> tuple[float, float, float]:
+def summary(distances_mm: np.ndarray) -> tuple[float, float, float]:
+    """Their mean, 95th percentile and largest."""
     return float(distances_mm.mean()), float(np.percentile(distances_mm, 95)), float(distances_mm.max())
