@@ -8,6 +8,7 @@ thread; user seconds. Landmark distances are to the centroid of the same landmar
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+# one thread is asked of the kernels below; the libraries under NumPy have to be asked before they are loaded
+os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))

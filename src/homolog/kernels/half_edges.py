@@ -135,10 +135,8 @@ def pulled_torch(position: torch.Tensor, edges: HalfEdges, curves: np.ndarray, l
     away = position.index_select(0, b) - position.index_select(0, a)
     one = torch.ones_like(w2)[:, None]
     pulls = w2[:, None] * torch.cat((torch.cat((away, one), dim=1), torch.cat((-away, one), dim=1)), dim=1)
-    # a match has two ends, and a point no more ends than there are
-    ends, each = torch.cat((a, b)), torch.cat(pulls.split(4, dim=1))
-    most = int(torch.bincount(ends, minlength=1).max())
-    return Pulled(summed_torch(each, ends, len(position), most), _energy_torch(w2, square))
+    pull = summed_torch(torch.cat(pulls.split(4, dim=1)), torch.cat((a, b)), len(position))
+    return Pulled(pull, _energy_torch(w2, square))
 
 
 def moments_reference(position: np.ndarray, edges: HalfEdges, curves: np.ndarray) -> Moments:
@@ -177,9 +175,8 @@ def moments_torch(position: Any, edges: HalfEdges, curves: np.ndarray) -> Moment
     w = torch.sigmoid(-against)
     p = torch.cat((place, torch.ones_like(place[:, :1])), dim=1)
     a, b = (p.index_select(0, end) for end in edges.rows.unbind(dim=1))
-    most = int(np.diff(edges.start).max(initial=1))
     own, other, cross = (
-        summed_torch(((w[:, None] * one)[:, :, None] * two[:, None]).reshape(-1, 16), block, len(edges.images), most)
+        summed_torch(((w[:, None] * one)[:, :, None] * two[:, None]).reshape(-1, 16), block, len(edges.images))
         .reshape(-1, 4, 4)
         .cpu()
         .numpy()

@@ -56,7 +56,7 @@ def fit(counts: np.ndarray, start: tuple[float, float, float] = START) -> tuple[
 
 
 def curve(mixture: tuple[float, float, float]) -> tuple[float, float, float]:
-    """(bias, slope, reach): a match d mm off is right with 1 / (1 + exp(bias + slope d^2)), within reach more likely so.
+    """(bias, slope, reach): a match d mm off is right with 1 / (1 + exp(bias + slope d^2)), within reach rather so.
 
     reach  mm^2; a match nearer than SURELY_MM counts as right whatever the mixture
     """

@@ -1,16 +1,18 @@
-"""Sums of scattered numbers that do not depend on the order in which they are made."""
+"""Sums of scattered numbers on a GPU, the same each time.
+
+Threads of a GPU add to one place in whatever order they arrive, and a sum of float64 depends on that order. So what
+belongs to one place is put in a row first, and each row is added up by itself, from its beginning.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
-
-# Bits of a sum in fixed point; one more is its sign, another is left free.
-BITS = 62
 
 
 def summed_reference(values: np.ndarray, index: np.ndarray, size: int) -> np.ndarray:
@@ -20,21 +22,39 @@ def summed_reference(values: np.ndarray, index: np.ndarray, size: int) -> np.nda
     return out
 
 
-def summed_torch(values: torch.Tensor, index: torch.Tensor, size: int, most_terms: int) -> torch.Tensor:
-    """(size, C): the rows of values (T, C) float64 summed by their index (T,).
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What belongs together.
 
-    A GPU adds in whatever order its threads arrive, and float64 depends on that order. So each column is counted in
-    units so small that the sum of `most_terms` of its largest value just fits into 62 bits: of a thousand terms, each
-    is off by 2^-53 of the largest.
-
-    most_terms  no place gets more
+    order   (T,) int64, which brings terms of one place in a row, as they came
+    places  (R,) int64, each once
+    counts  (R,) int64, the terms of each place
     """
-    import torch
 
-    out = torch.zeros((size, values.shape[1]), dtype=torch.int64, device=values.device)
-    if not len(values):
-        return out.to(torch.float64)
-    largest = values.abs().amax(dim=0).clamp(min=1e-100) * max(1, most_terms)
-    unit = torch.exp2(torch.ceil(torch.log2(largest)) - BITS)
-    out.index_add_(0, index, torch.round(values / unit).to(torch.int64))
-    return out.to(torch.float64) * unit
+    order: torch.Tensor
+    places: torch.Tensor
+    counts: torch.Tensor
+
+    @classmethod
+    def of(cls, index: torch.Tensor) -> Rows:
+        """By the place (T,) int64 of each term."""
+        import torch
+
+        places, order = torch.sort(index, stable=True)
+        return cls(order, *torch.unique_consecutive(places, return_counts=True))
+
+    def summed(self, values: torch.Tensor) -> torch.Tensor:
+        """(R, C): the sums of terms (T, C) that are already in order."""
+        import torch
+
+        if not len(values):
+            return values
+        return torch.segment_reduce(values, "sum", lengths=self.counts, axis=0, unsafe=True)
+
+
+def summed_torch(values: torch.Tensor, index: torch.Tensor, size: int) -> torch.Tensor:
+    """(size, C): the rows of values (T, C) float64 summed by their index (T,)."""
+    rows = Rows.of(index)
+    out = values.new_zeros((size, values.shape[1]))
+    out[rows.places] = rows.summed(values[rows.order])
+    return out

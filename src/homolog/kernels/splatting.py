@@ -16,7 +16,7 @@ from numba import njit
 from homolog.kernels.arrays import beside, reading
 from homolog.kernels.bspline import basis
 from homolog.kernels.lanes import added, nothing, products, put, row
-from homolog.kernels.scattering import summed_torch
+from homolog.kernels.scattering import Rows
 from homolog.kernels.threads import over_planes
 
 if TYPE_CHECKING:
@@ -129,15 +129,15 @@ def splatted_torch(pull: torch.Tensor, points: Placed) -> torch.Tensor:
     """`splatted` on float64 tensors of one device."""
     import torch
 
-    images, controls = len(points.start) - 1, int(np.prod(points.shape))
-    most = int(np.diff(points.start).max(initial=1))
-    corner, along = _corner_torch(points), torch.arange(4, device=pull.device)
-    carried = points.weight[:, 8:, None] * pull[:, None]
-    out = torch.zeros((images * controls, 4), dtype=torch.float64, device=pull.device)
+    cells = Rows.of(_corner_torch(points))
+    carried = (points.weight[:, 8:, None] * pull[:, None]).reshape(-1, 16)[cells.order]
+    out = torch.zeros((len(points.start) - 1, int(np.prod(points.shape)), 4), dtype=torch.float64, device=pull.device)
     for weight, step in _rows_torch(points):
-        index = ((corner + step)[:, None] + along).ravel()
-        out += summed_torch((weight[:, None, None] * carried).reshape(-1, 4), index, len(out), most)
-    return out.reshape(images, controls, 4)
+        sums = cells.summed(weight[cells.order][:, None] * carried)
+        for along in range(4):
+            # no control twice, so that it does not matter who is first
+            out.view(-1, 4).index_add_(0, cells.places + (step + along), sums[:, 4 * along : 4 * along + 4])
+    return out
 
 
 def advanced_reference(
