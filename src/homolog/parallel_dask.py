@@ -43,7 +43,10 @@ class Workers:
         self._last_seen = time.monotonic()
 
     def room(self) -> int:
-        count = sum(_asked(self._client, self._client.nthreads).values())
+        try:
+            count = sum(self._client.nthreads().values())
+        except OSError as error:
+            raise self._left() from error
         now = time.monotonic()
         if count:
             self._last_seen = now
@@ -58,13 +61,15 @@ class Workers:
         return future
 
     def finished(self) -> Collection[Any]:
-        from distributed import wait
+        from distributed import CancelledError, wait
 
         try:
             with self._client.as_current():
-                found = _asked(self._client, wait, self._running, timeout=LOOK_AGAIN_S, return_when="FIRST_COMPLETED")
+                found = wait(self._running, timeout=LOOK_AGAIN_S, return_when="FIRST_COMPLETED")
         except TimeoutError:
             return []
+        except (OSError, CancelledError) as error:
+            raise self._left() from error
         self._running = set(found.not_done)
         return found.done
 
@@ -76,6 +81,10 @@ class Workers:
         with suppress(OSError):
             self._client.cancel(list(self._running))
             self._client.run(_stop, [future.key for future in self._running], on_error="ignore")
+
+    def _left(self) -> WorkFailed:
+        where = _address(self._client)
+        return WorkFailed(f"the Dask scheduler at {where} has gone", "the same command again goes on from there")
 
 
 class _Stopped(BaseException):
@@ -146,7 +155,7 @@ def own_workers(processes: int, *, threads: int, attempts: int) -> Iterator[Work
 def _rules(scratch: str) -> dict[str, Any]:
     return {
         "temporary-directory": scratch,
-        # a death is told at once: whom it is to blame on is found out by `parallel`, which leaves a suspect alone
+        # a death is told at once: who is to blame is found out by `parallel`, which leaves a suspect alone
         "distributed.scheduler.allowed-failures": 0,
         # in place of Dask's own limits on threads, which other processes of ours do not have; and workers tell of their
         # own doings too, when they start and end
@@ -225,27 +234,12 @@ def _version_of_scheduler(client: Any) -> Any:
         return error
 
 
-def _asked(client: Any, question: Callable[..., Any], *words: Any, **options: Any) -> Any:
-    """The answer; a scheduler that has gone is an error of ours."""
-    from distributed import CancelledError
-
-    try:
-        return question(*words, **options)
-    except TimeoutError:
-        raise
-    except (OSError, CancelledError) as error:
-        raise WorkFailed(
-            f"the Dask scheduler at {_address(client)} has gone ({str(error) or type(error).__name__})",
-            "the same command again goes on from there",
-        ) from error
-
-
 def _address(client: Any) -> str:
     return str(client.scheduler.address)
 
 
 def _start_one(address: str) -> str:
-    return f"dask worker {address} --nthreads 1 --nworkers auto"
+    return f"dask worker {address} --nthreads 1 --nworkers 4"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from homolog.cli.main import main
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "group_slurm.sh"
 # few and coarse: what is tested is who does what
-FLAGS = ("--sampling-mm", "3", "-n", "400", "--levels", "1", "--spacing", "8")
+FLAGS = ("--sampling-mm", "2.5", "-n", "600", "--levels", "1", "--spacing", "8")
 
 # Does at once, one after the other, what SLURM would do on many machines: a copy of the script for every task of an
 # array, with its number, in the folder of submission; nothing where a job that it depends on has failed.
@@ -73,7 +74,7 @@ def handed_in(*words):
 
 @pytest.mark.slow
 def test_arrays_of_jobs_make_the_group_that_one_command_makes(cluster):
-    assert main(["patients", "-n", "2", "--spacing", "5", "--region", "abdomen", "-o", "the cohort"]) == 0
+    assert main(["patients", "-n", "2", "--spacing", "4.5", "--region", "abdomen", "-o", "the cohort"]) == 0
     images = [f"the cohort/patient_{n:03d}/ct.nii.gz" for n in range(2)]
     ended = handed_in(*images, "-o", "by jobs", "--landmarks", "the cohort", *FLAGS)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -90,6 +91,7 @@ def test_arrays_of_jobs_make_the_group_that_one_command_makes(cluster):
     assert main(["group", *images, "-o", "at once", "--landmarks", "the cohort", *FLAGS]) == 0
     assert maps_of(Path("by jobs")) == maps_of(Path("at once"))
     assert len(maps_of(Path("by jobs"))) == 4
+    assert [one["doubts"] for one in json.loads(Path("by jobs/run.json").read_text())["images"]] == [[], []]
 
 
 def test_what_comes_after_a_failed_job_is_not_begun(cluster):

@@ -240,6 +240,17 @@ def test_a_scheduler_without_workers_is_bad_input(impatient):
         assert caught.value.hint.startswith(f"dask worker {cluster.scheduler_address}")
 
 
+def test_a_scheduler_that_goes_away_is_said(impatient):
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0") as cluster:
+        done = map_cases(squared, range(1000), engine=cluster.scheduler_address)
+        next(done)
+        cluster.close()
+        with pytest.raises(WorkFailed, match="has gone"):
+            list(done)
+
+
 def test_workers_with_another_version_are_refused(their_workers, monkeypatch):
     monkeypatch.setattr(parallel_dask, "__version__", "99.1")
     with pytest.raises(BadInput, match=r"has homolog .*, here is 99\.1"):

@@ -54,7 +54,7 @@ def main() -> None:
         kept = folder / "keypoints"
         patients = cohort.drawn(folder)
         kept.mkdir(exist_ok=True)
-        figures: dict[str, Any] = {"yardstick_user_s": yardstick(), "golden": golden(given.golden / "frog")}
+        figures: dict[str, Any] = {"yardstick_user_s": yardstick(), "golden": golden(_with_pairs(given.golden))}
         figures["command"] = whole_command(patients[:20], Path(temporary))
         cohorts, by_partners = growth(patients, kept)
         figures |= {"cohorts": cohorts, "partners": by_partners, "large": large(patients, kept, cohorts)}
@@ -65,6 +65,11 @@ def main() -> None:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # On the published program's own pairs
+
+
+def _with_pairs(folder: Path) -> Path:
+    """The program's folder, where it is named itself or the one above it."""
+    return folder if (folder / "pairs5k.bin").exists() else folder / "frog"
 
 
 def golden(folder: Path) -> dict[str, Any]:

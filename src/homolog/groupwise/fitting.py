@@ -18,6 +18,8 @@ BIN_MM, BINS = 1.0, 200
 # An image with fewer right matches than this, in all, does not fit; nor one with so small a share of them, or whose
 # right matches scatter so many times as much as those of the others.
 FEWEST_RIGHT, LEAST_SHARE, MOST_SCATTER = 12, 0.01, 3.0
+# mm: between patients right matches scatter by about this; less, between two scans of one, is no measure for others.
+USUAL_MM = 3.0
 
 
 def by_millimetre(counts: np.ndarray) -> np.ndarray:
@@ -34,7 +36,8 @@ def judged(
     apart = np.sqrt(square)
     images = np.repeat(used.edges.images, np.diff(used.edges.start), axis=0)
     fits = []
-    usual = float(np.median([figures[0] for figures, away in zip(mixtures.figures, strangers) if not away] or [1.0]))
+    scatters = [figures[0] for figures, away in zip(mixtures.figures, strangers) if not away]
+    usual = max(USUAL_MM, float(np.median(scatters or [0.0])))
     for image, points in enumerate(keypoints):
         mine = (images == image).any(axis=1)
         right = mine & (weight > 0.5)

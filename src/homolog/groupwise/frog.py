@@ -58,9 +58,9 @@ def register(
     boxes = linear.boxes(whole)
     strangers = np.zeros(len(whole), bool)
     start = boxes
-    if config.start == "agreement":
+    if config.compat is None:
         found = starting.agreed(whole, boxes)
-        start, strangers = found.matrices, ~found.belongs
+        start, strangers = (found.matrices if config.start == "agreement" else boxes), ~found.belongs
     used = without(whole, strangers) if strangers.any() else whole
     there = used.on(device)
     matrices, settled = linear.settled(there, start, mixtures, config, trace)

@@ -33,6 +33,9 @@ LEAST = 200_000
 TOGETHER = 512
 
 
+_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
 @dataclass(frozen=True, eq=False)
 class HalfEdges:
     """Matches in blocks. Where the rows are torch's, so is what is made of them, on their device.
@@ -255,7 +258,7 @@ def _limit(least: float) -> float:
     return float(np.log(max(1 / least - 1, 1e-300))) if least > 0 else np.inf
 
 
-def _read(position: np.ndarray, edges: HalfEdges, curves: np.ndarray) -> Any:
+def _read(position: np.ndarray, edges: HalfEdges, curves: np.ndarray) -> _Arrays:
     return (
         reading(position, np.float64),
         reading(edges.rows, np.int32),

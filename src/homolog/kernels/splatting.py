@@ -77,12 +77,10 @@ def displaced(coefficients: Any, points: Placed, position: Any) -> Any:
     """
     if not isinstance(points.weight, np.ndarray):
         return displaced_torch(coefficients, points, position)
-    out = np.empty_like(position)
-    arrays: Any = (reading(coefficients, np.float64), *_read(points), reading(position, np.float64))
-    start = reading(points.start, np.int64)
-    over_planes(
-        lambda first, last: _displaced(*arrays, start, *points.shape[1:], first, last, out), len(out), at_least=LEAST
-    )
+    out = np.empty(position.shape)
+    arrays = reading(coefficients, np.float64), *_read(points), reading(position, np.float64)
+    start, (_, nj, nk) = reading(points.start, np.int64), points.shape
+    over_planes(lambda first, last: _displaced(*arrays, start, nj, nk, first, last, out), len(out), at_least=LEAST)
     return out
 
 
@@ -178,7 +176,7 @@ def advanced_torch(
     """`advanced` on float64 tensors of one device."""
     moves = beside(free, sums)
     weight = sums[..., 3:]
-    share = ((weight > 0) & moves[:, None, None]) * rate / (weight + hold).masked_fill(weight <= 0, 1.0)
+    share = (rate / (weight + hold)).masked_fill((weight <= 0) | ~moves[:, None, None], 0.0)
     further = coefficients + share * sums
     further[..., 3] = 0.0
     if centred and free.any():

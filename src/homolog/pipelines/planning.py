@@ -2,8 +2,9 @@
 
 Costs were measured on one machine and are kept in yardsticks: one is what scipy's gaussian_filter of 256^3 float32 at
 sigma 2 takes. A short run of the same filter says how long that is here. What nobody knows before, such as how many
-keypoints there are or how soon maps converge, is set to what was usual on virtual patients and real CTs; so minutes
-are right to about a factor of two, and where less is known, rather too many.
+keypoints there are or how soon maps converge, is set to what was usual on virtual patients. CPU minutes of such groups
+were right to a factor of 1.5, so a factor of two is a fair guess for others; minutes until the end hold on a machine
+that does nothing else, and leave out the seconds in which processes begin.
 """
 
 from __future__ import annotations

@@ -36,11 +36,12 @@ USUAL_RATIO, ALIKE, MATCHED = 1.3, 0.62, 0.35
 LOOKED_AT, LINEAR_STEPS = 9, 10
 # Layers of splines of a level, and the common box beside an image's own, along each axis.
 LAYERS, LARGER = 3, 1.4
-# mm: nodes of ways back, and of where folds are looked for. Ways back fill more than the image's box.
+# mm: nodes of ways back, and of where folds are looked for. Ways back fill more than the image's box: by how much, and
+# how much larger the common box is, depends on how patients lie, and is a guess.
 LATTICE_MM, FOLDS_MM, WIDER = 5.0, 4.0, 1.15
 # How many more pairs there are where some of the partners are the most alike, which do not choose each other.
 ONE_SIDED = 1.1
-# The share of a task that a process's threads divide among them.
+# The share of a task that a process's threads divide among them: a guess.
 SHARED = 0.8
 
 # ---------------------------------------------------------------------------------------------------------------------
