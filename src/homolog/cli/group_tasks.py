@@ -95,7 +95,8 @@ def matched(one: Keypoints, other: Keypoints, matching: MatchConfig) -> Matches:
     found = match(other, one, matching)
     pairs = found.pairs[:, ::-1]
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    return Matches(pairs[order], None if found.distance is None else found.distance[order])
+    distance, weight = (None if column is None else column[order] for column in (found.distance, found.weight))
+    return Matches(pairs[order], distance, weight)
 
 
 def match_tasks(

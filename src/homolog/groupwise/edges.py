@@ -12,6 +12,8 @@ from homolog.kernels.half_edges import HalfEdges
 from homolog.matching.partners import rounds
 from homolog.space.keypoints import Keypoints, Matches
 
+# Fewer mutual matches than this are not enough to go by.
+LEAST_SURE = 100
 Pairs = Mapping[tuple[int, int], Matches]
 
 
@@ -78,9 +80,11 @@ def cloud(keypoints: Sequence[Keypoints], matches: Pairs, most_matches: int | No
     return Cloud(position, start, edges, tuple(kept))
 
 
-def without(whole: Cloud, images: np.ndarray) -> Cloud:
-    """The same points, without the matches of these images (N,) bool."""
-    lost = images[whole.edges.images].any(axis=1)
+def without(whole: Cloud, images: Sequence[int]) -> Cloud:
+    """The same points, without the matches of these images."""
+    if not images:
+        return whole
+    lost: np.ndarray = np.isin(whole.edges.images, images).any(axis=1)
     gone = np.repeat(lost, np.diff(whole.edges.start))
     sizes = np.where(lost, 0, np.diff(whole.edges.start))
     edges = replace(
@@ -90,6 +94,15 @@ def without(whole: Cloud, images: np.ndarray) -> Cloud:
     )
     kept = tuple(chosen[:0] if away else chosen for chosen, away in zip(whole.kept, lost))
     return replace(whole, edges=edges, kept=kept)
+
+
+def surest(matches: Matches, most_matches: int | None) -> np.ndarray:
+    """(M', 2) the pairs that are likelier right than the others: mutual ones, where the matches say which are."""
+    if matches.weight is not None:
+        mutual = np.asarray(matches.weight) >= 1
+        if mutual.sum() >= LEAST_SURE:
+            return matches.pairs[mutual]
+    return matches.pairs[uncrowded(matches.pairs, most_matches)]
 
 
 def uncrowded(pairs: np.ndarray, most_matches: int | None) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +20,13 @@ BIN_MM, BINS = 1.0, 200
 FEWEST_RIGHT, LEAST_SHARE, MOST_SCATTER = 12, 0.01, 3.0
 # mm: between patients right matches scatter by about this; less, between two scans of one, is no measure for others.
 USUAL_MM = 3.0
+# A linear map that makes a patient longer or shorter than this, along any axis, is led by wrong matches.
+MOST_STRETCH = 1.7
+STRANGE = (
+    "its matches agree with those of no other image any better than chance lets them: another part of the body, "
+    "another modality, or turned? It was left where it lay"
+)
+LOST = "no linear map brings its matches together with those of the others: too little in common? It was left out"
 
 
 def by_millimetre(counts: np.ndarray) -> np.ndarray:
@@ -28,36 +35,59 @@ def by_millimetre(counts: np.ndarray) -> np.ndarray:
     return counts[:, : BINS * each].reshape(len(counts), BINS, each).sum(axis=2)
 
 
+def lost(matrices: np.ndarray, mixtures: Mixtures, astray: Mapping[int, str]) -> dict[int, str]:
+    """Images that the linear stage has led astray, besides those that are known to be, and what is to be said of them.
+
+    matrices  (N, 4, 4) common from image
+    """
+    usual, found = _usual_mm(mixtures, astray), {}
+    for image, (matrix, figures) in enumerate(zip(matrices, mixtures.figures)):
+        stretch = np.linalg.svd(matrix[:3, :3], compute_uv=False)
+        is_stretched = stretch[0] > MOST_STRETCH or stretch[2] < 1 / MOST_STRETCH
+        if image not in astray and (is_stretched or figures[0] > MOST_SCATTER * usual):
+            found[image] = LOST
+    return found
+
+
 def judged(
-    keypoints: Sequence[Keypoints], used: Cloud, position: np.ndarray, mixtures: Mixtures, strangers: np.ndarray
+    keypoints: Sequence[Keypoints],
+    whole: Cloud,
+    used: Cloud,
+    position: np.ndarray,
+    mixtures: Mixtures,
+    astray: Mapping[int, str],
 ) -> tuple[np.ndarray, tuple[Fit, ...]]:
-    """(M,) how sure each match is right, and what that says of each image."""
+    """(M,) how sure each match that was used is right, and what that says of each image.
+
+    whole   all matches, of those too that were not used
+    astray  images that were left out, and why
+    """
     weight, square = half_edges.weights_reference(position, used.edges, mixtures.curves())
     apart = np.sqrt(square)
     images = np.repeat(used.edges.images, np.diff(used.edges.start), axis=0)
-    fits = []
-    scatters = [figures[0] for figures, away in zip(mixtures.figures, strangers) if not away]
-    usual = max(USUAL_MM, float(np.median(scatters or [0.0])))
+    fits, usual = [], _usual_mm(mixtures, astray)
+    counts = np.zeros(len(keypoints), np.int64)
+    np.add.at(counts, whole.edges.images, np.diff(whole.edges.start)[:, None])
     for image, points in enumerate(keypoints):
-        mine = (images == image).any(axis=1)
-        right = mine & (weight > 0.5)
+        right = (images == image).any(axis=1) & (weight > 0.5)
         fit = Fit(
             points.space,
-            int(mine.sum()),
+            int(counts[image]),
             int(right.sum()),
             float(np.sqrt((apart[right] ** 2).mean())) if right.any() else float("nan"),
             *mixtures.figures[image],
         )
-        fits.append(replace(fit, doubts=_doubts(fit, bool(strangers[image]), usual)))
+        fits.append(replace(fit, doubts=(astray[image],) if image in astray else _doubts(fit, usual)))
     return weight, tuple(fits)
 
 
-def _doubts(fit: Fit, is_stranger: bool, usual_mm: float) -> tuple[str, ...]:
-    if is_stranger:
-        return (
-            "its matches agree with those of no other image any better than chance lets them: another part of the "
-            "body, another modality, or turned? It was left where it lay",
-        )
+def _usual_mm(mixtures: Mixtures, astray: Mapping[int, str]) -> float:
+    """What right matches of most images scatter by."""
+    scatters = [figures[0] for image, figures in enumerate(mixtures.figures) if image not in astray]
+    return max(USUAL_MM, float(np.median(scatters or [0.0])))
+
+
+def _doubts(fit: Fit, usual_mm: float) -> tuple[str, ...]:
     said = []
     if fit.inliers < FEWEST_RIGHT or fit.share < LEAST_SHARE:
         said.append(f"only {fit.inliers} of its {fit.matches} matches are right ({100 * fit.share:.1f} %)")

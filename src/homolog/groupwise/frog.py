@@ -56,20 +56,27 @@ def register(
     trace = Trace(marks, on_step, config.linear_steps + config.levels * config.steps)
     mixtures = Mixtures.of(len(whole))
     boxes = linear.boxes(whole)
-    strangers = np.zeros(len(whole), bool)
-    start = boxes
+    start, astray = boxes, dict[int, str]()
     if config.compat is None:
-        found = starting.agreed(whole, boxes)
-        start, strangers = (found.matrices if config.start == "agreement" else boxes), ~found.belongs
-    used = without(whole, strangers) if strangers.any() else whole
+        found = starting.agreed(whole, matches, config.most_matches, boxes)
+        start = found.matrices if config.start == "agreement" else boxes
+        astray = dict.fromkeys(np.flatnonzero(~found.belongs).tolist(), fitting.STRANGE)
+    used = without(whole, list(astray))
+    matrices, settled = linear.settled(used.on(device), start, mixtures, config, trace)
+    if config.compat is None and (lost := fitting.lost(matrices, mixtures, astray)):
+        # they pulled at the others as long as they were among them
+        astray |= lost
+        used = without(whole, list(astray))
+        matrices[list(lost)] = start[list(lost)]
+        matrices, settled = linear.settled(used.on(device), matrices, mixtures, config, trace)
     there = used.on(device)
-    matrices, settled = linear.settled(there, start, mixtures, config, trace)
     position = linear.carried(matrices, whole.position, whole.start)
     carried = None if marks is None else linear.carried(matrices, marks.position, marks.start)
     after_linear = counted(there, position)
-    drawn = splines.drawn(there, position, carried, mixtures, config, trace, free=~strangers, centred=True)
+    free = ~np.isin(np.arange(len(whole)), list(astray))
+    drawn = splines.drawn(there, position, carried, mixtures, config, trace, free=free, centred=True)
     mixtures.refresh(there, drawn.position)
-    weight, fits = fitting.judged(keypoints, used, drawn.position, mixtures, strangers)
+    weight, fits = fitting.judged(keypoints, whole, used, drawn.position, mixtures, astray)
     return Group(
         common_from_image=tuple(whole_map(n, points.space, matrices, drawn) for n, points in enumerate(keypoints)),
         linear=tuple(Affine(matrix, points.space, COMMON) for matrix, points in zip(matrices, keypoints)),

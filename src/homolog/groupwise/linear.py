@@ -1,10 +1,10 @@
 """The linear stage: a map of each image, in which matches that are likely right come near each other.
 
 Published: for each axis a scale and a shift, by the ratio of variances and the difference of means, half of the way at
-each step. Ours: affine maps of all images at once, those of least weighted squared distance between the ends of all
-matches. Unless something holds them, the nearest way to bring all matches together is to shrink every patient to a
-point; so the mean over images of the step is held to be no motion (the gauge), which the least squares problem takes
-as a constraint.
+each step. Ours does the same for all directions at once: the map that gives an image's matched points the mean and the
+covariance of what they are matched with, turned so that the two agree best. Least squares would not do: the nearest way
+to bring noisy matches together is to shrink every patient, and those most who match worst. What all images do alike is
+taken away (the gauge).
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ REFRESH, REFRESH_AFFINE = 10, 1
 SETTLED_MM = 0.05
 # How strongly an image's step is held to none, in matches that agree: few matches shear nobody.
 HELD = 20.0
+# mm: matched points that spread less than this in some direction say nothing of how to stretch in it.
+LEAST_SPREAD_MM = 5.0
 
 
 def boxes(cloud: Cloud) -> np.ndarray:
@@ -138,62 +140,65 @@ def _affine(
             mixtures.refresh(cloud, position)
         found = half_edges.moments(position, cloud.edges, mixtures.curves())
         trace.add(STAGE, step, found.energy, _marks(trace, matrices))
-        steps = joint_step(found, cloud.edges.images, len(cloud), held)
+        steps = _steps(found, cloud, config.linear_rate, held)
         matrices = steps @ matrices
         if np.abs(carried(steps, position, cloud.start) - position).max(initial=0.0) < SETTLED_MM:
             return _of_mean_size(matrices, position, cloud, held), True
     return _of_mean_size(matrices, position, cloud, held), False
 
 
-def joint_step(found: Moments, images: np.ndarray, count: int, held: np.ndarray | None) -> np.ndarray:
-    """(N, 4, 4): the maps of all images that bring matches nearest, their mean held to be no motion.
-
-    With images held, whose maps are known, they are the gauge.
-    """
-    normal, pull = np.zeros((count, 4, count, 4)), np.zeros((count, 4, 3))
-    for block, (one, two) in enumerate(images):
-        own, cross = found.own[block], found.cross[block]
-        normal[one, :, one] += own[0]
-        normal[two, :, two] += own[1]
-        normal[one, :, two] -= cross
-        normal[two, :, one] -= cross.T
-        # the wanted step from none: w p (q - p)
-        pull[one] += (cross - own[0])[:, :3]
-        pull[two] += (cross.T - own[1])[:, :3]
-    size = 4 * count
-    matrix, right = normal.reshape(size, size), pull.reshape(size, 3)
-    diagonal = np.einsum("ninj->nij", normal).copy()
-    matrix += _holding(diagonal)
-    if not diagonal[:, 3, 3].any():
-        # nothing pulls, and nobody counts in the mean
-        return np.tile(np.eye(4), (count, 1, 1))
-    free = np.ones(count, bool) if held is None else ~held
+def _steps(found: Moments, cloud: Cloud, rate: float, held: np.ndarray | None) -> np.ndarray:
+    """(N, 4, 4): what each image does; nothing in common, unless some are held and the others have to follow."""
+    count = len(cloud)
+    own, other, cross = np.zeros((3, count, 4, 4))
+    for block, (one, two) in enumerate(cloud.edges.images):
+        first, second = found.own[block]
+        own[one], other[one], cross[one] = own[one] + first, other[one] + second, cross[one] + found.cross[block].T
+        own[two], other[two], cross[two] = own[two] + second, other[two] + first, cross[two] + found.cross[block]
+    steps = np.stack([_step(*each, rate) for each in zip(own, other, cross)])
     if held is not None:
-        rows = np.repeat(free, 4)
-        step = np.zeros((size, 3))
-        step[rows] = np.linalg.solve(matrix[np.ix_(rows, rows)], right[rows])
-    else:
-        # the mean of all steps is nothing: four equations more, scaled as the others are. Images count in it by their
-        # matches, or one with few could make up, by moving far, for all others shrinking
-        share = diagonal[:, 3, 3] / max(diagonal[:, 3, 3].mean(), 1e-300)
-        constraint = float(np.trace(matrix)) / size * np.hstack([each * np.eye(4) for each in share])
-        whole = np.block([[matrix, constraint.T], [constraint, np.zeros((4, 4))]])
-        step = np.linalg.solve(whole, np.vstack((right, np.zeros((4, 3)))))[:size]
-    steps = np.tile(np.eye(4), (count, 1, 1))
-    steps[:, :3] += step.reshape(count, 4, 3).transpose(0, 2, 1)
+        steps[held] = np.eye(4)
+        return steps
+    weight = own[:, 3, 3]
+    if not weight.any():
+        return steps
+    # images count in what is common by their matches; others have no part in it
+    common = np.linalg.inv(np.einsum("n,nij->ij", weight / weight.sum(), steps))
+    steps[weight > 0] = common @ steps[weight > 0]
     return steps
 
 
-def _holding(diagonal: np.ndarray) -> np.ndarray:
-    """A block diagonal that stands against any step, as that many points would that are spread as the image's own."""
-    count = len(diagonal)
-    out = np.zeros((count, 4, count, 4))
-    for image, each in enumerate(diagonal):
-        share = HELD / each[3, 3] if each[3, 3] > 0 else 0.0
-        # a point or two do not spread: a metre-sized cloud stands in where there are none
-        spread = share * each if share > 0 else np.diag([1e4, 1e4, 1e4, 1.0]) * HELD
-        out[image, :, image] = spread + 1e-6 * np.diag(np.maximum(np.diag(spread), 1.0))
-    return out.reshape(4 * count, 4 * count)
+def _step(own: np.ndarray, other: np.ndarray, cross: np.ndarray, rate: float) -> np.ndarray:
+    """(4, 4): a share of the way to the map that gives points the mean and the covariance of what they match.
+
+    own, other, cross  (4, 4): the sums of w p p^T, w q q^T and w q p^T over an image's matches, p = (x, y, z, 1) mm
+    """
+    step, weight = np.eye(4), own[3, 3]
+    if not weight > 0:
+        return step
+    p, q = own[:3, 3] / weight, other[:3, 3] / weight
+    spread, spread_there = (each[:3, :3] / weight - np.outer(m, m) for each, m in ((own, p), (other, q)))
+    both = cross[:3, :3] / weight - np.outer(q, p)
+    rate *= weight / (weight + HELD)
+    if np.linalg.eigvalsh(spread)[0] > LEAST_SPREAD_MM**2 < np.linalg.eigvalsh(spread_there)[0]:
+        step[:3, :3] += rate * (_laying(spread, spread_there, both) - np.eye(3))
+    step[:3, 3] = p - step[:3, :3] @ p + rate * (q - p)
+    return step
+
+
+def _laying(spread: np.ndarray, spread_there: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """(3, 3): L with L spread L^T = spread_there, of all such that which agrees best with the covariance of both."""
+    less = _roots(spread)[1]
+    root, less_there = _roots(spread_there)
+    u, _, vt = np.linalg.svd(less_there @ both @ less)
+    # never a reflection: a mirrored patient is no motion
+    return root @ u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt @ less
+
+
+def _roots(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The symmetric square root, and its inverse."""
+    values, vectors = np.linalg.eigh(covariance)
+    return (vectors * np.sqrt(values)) @ vectors.T, (vectors / np.sqrt(values)) @ vectors.T
 
 
 def _of_mean_size(matrices: np.ndarray, position: np.ndarray, cloud: Cloud, held: np.ndarray | None) -> np.ndarray:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from homolog.errors import BadInput, SpaceMismatch
 from homolog.groupwise import fitting, linear, splines, starting
 from homolog.groupwise.configs import FrogConfig
-from homolog.groupwise.edges import Cloud, cloud
+from homolog.groupwise.edges import Cloud, cloud, surest
 from homolog.groupwise.frog import whole_map
 from homolog.groupwise.group import COMMON, Group
 from homolog.groupwise.state import Mixtures, Trace, counted
@@ -49,10 +50,10 @@ def place(
         for points, common in zip(group_keypoints, common_from_image)
     ]
     last = len(carried)
-    pairs = {(n, last): Matches(each.pairs[:, ::-1]) for n, each in enumerate(matches) if len(each)}
+    pairs = {(n, last): replace(each, pairs=each.pairs[:, ::-1]) for n, each in enumerate(matches) if len(each)}
     whole = cloud([*carried, newcomer], pairs, config.most_matches)
     free = np.arange(last + 1) == last
-    start, is_stranger = _start(whole, last)
+    start, is_stranger = _start(whole, {ends: surest(each, config.most_matches) for ends, each in pairs.items()}, last)
     trace = Trace(None, on_step, config.linear_steps + config.levels * config.steps)
     mixtures = Mixtures.of(len(whole))
     there = whole.on(device)
@@ -61,8 +62,8 @@ def place(
     after_linear = counted(there, position)
     drawn = splines.drawn(there, position, None, mixtures, config, trace, free=free, centred=False)
     mixtures.refresh(there, drawn.position)
-    strangers = free & is_stranger
-    _, fits = fitting.judged([*carried, newcomer], whole, drawn.position, mixtures, strangers)
+    astray = {last: fitting.STRANGE} if is_stranger else {}
+    _, fits = fitting.judged([*carried, newcomer], whole, whole, drawn.position, mixtures, astray)
     space = newcomer.space
     straight = Affine(start[last] if is_stranger else matrices[last], space, COMMON)
     return Group(
@@ -80,10 +81,11 @@ def place(
     )
 
 
-def _start(whole: Cloud, last: int) -> tuple[np.ndarray, bool]:
+def _start(whole: Cloud, sure: dict[tuple[int, int], np.ndarray], last: int) -> tuple[np.ndarray, bool]:
     """(N + 1, 4, 4): where matches with all images agree that the newcomer lies; and whether they do not agree."""
-    rows = whole.edges.rows[:, ::-1]
-    found = starting.agreement(whole.position[rows[:, 0]], whole.position[rows[:, 1]])
+    here = np.concatenate([whole.of(last)[each[:, 1]] for each in sure.values()])
+    there = np.concatenate([whole.of(ends[0])[each[:, 0]] for ends, each in sure.items()])
+    found = starting.agreement(here, there)
     matrices = np.tile(np.eye(4), (last + 1, 1, 1))
     is_stranger = found.lead < starting.LEAD
     if is_stranger:

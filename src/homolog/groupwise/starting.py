@@ -8,24 +8,47 @@ other any better than chance lets it has no place in the group.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
-from homolog.groupwise.edges import Cloud
+from homolog.groupwise.edges import Cloud, Pairs, surest
 from homolog.matching import consensus
 from homolog.space import fit
 
-# Pairs looked at for each image, those with the most matches left; and how many matches of a pair, evenly drawn.
-PARTNERS, MOST_MATCHES = 6, 1500
-# Rounds of drawing triples, of each of which so many maps are improved on all matches; how often chance is tried.
-ROUNDS, IMPROVED, CHANCES = 8, 1, 2
+# Pairs looked at for each image, those with the most matches left; how often chance is tried.
+PARTNERS, CHANCES = 6, 2
 # A pair is believed whose matches agree so many times better than re-paired ones.
 LEAD = 3.0
+
+
+class Look(NamedTuple):
+    """How matches are looked at.
+
+    most      matches, evenly drawn
+    rounds    of drawing triples, of each of which
+    improved  so many maps are improved on all matches
+    degrees   by which a patient may lie turned
+    """
+
+    most: int
+    rounds: int
+    improved: int
+    degrees: float
+
+
+# Most pairs are told at a glance. The others are looked at longer, and then in any position, as descriptors that turn
+# with the patient match in any: among all turns it takes more to beat chance.
+LOOKS = (
+    Look(1500, 8, 1, consensus.MOST_DEGREES),
+    Look(6000, 24, 3, consensus.MOST_DEGREES),
+    Look(1500, 8, 1, 180.0),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +81,15 @@ class Agreement:
 Ends = tuple[int, int]
 
 
-def agreed(cloud: Cloud, boxes: np.ndarray) -> Start:
+def agreed(cloud: Cloud, matches: Pairs, most_matches: int | None, boxes: np.ndarray) -> Start:
     """Maps of all images into one frame, as upright as they lie on average.
 
-    boxes  (N, 4, 4): the published start, which images that belong nowhere keep
+    cloud    where the points are
+    matches, most_matches  as `edges.cloud` was given them
+    boxes    (N, 4, 4): the published start, which images that belong nowhere keep
     """
-    found = {ends: agreement(*places) for ends, places in _pairs(cloud)}
+    pairs = {ends: surest(each, most_matches) for ends, each in matches.items()}
+    found = {ends: agreement(*_ends(cloud, ends, pairs[ends])) for ends in _looked_at(pairs, len(cloud))}
     sound = {ends: each for ends, each in found.items() if each.lead >= LEAD}
     leads = np.zeros(len(cloud))
     for ends, each in found.items():
@@ -80,40 +106,39 @@ def agreed(cloud: Cloud, boxes: np.ndarray) -> Start:
     return Start(matrices, belongs, leads)
 
 
-def _blocks(cloud: Cloud) -> np.ndarray:
+def _looked_at(pairs: Mapping[Ends, np.ndarray], count: int) -> list[Ends]:
     """Pairs to look at: of each image those with the most matches."""
-    sizes, images = np.diff(cloud.edges.start), cloud.edges.images
+    ends = sorted(each for each in pairs if len(pairs[each]) >= consensus.FEWEST)
+    images, sizes = np.array(ends).reshape(-1, 2), np.array([len(pairs[each]) for each in ends])
     chosen: set[int] = set()
-    for image in range(len(cloud)):
-        mine = np.flatnonzero((images == image).any(axis=1) & (sizes >= consensus.FEWEST))
+    for image in range(count):
+        mine = np.flatnonzero((images == image).any(axis=1))
         chosen |= set(mine[np.argsort(-sizes[mine], kind="stable")[:PARTNERS]].tolist())
         # the most alike may be a knot of twins: some others join the knots
         chosen |= set(mine[:: max(1, len(mine) // PARTNERS)][:PARTNERS].tolist())
-    return np.array(sorted(chosen), np.int64)
+    return [ends[n] for n in sorted(chosen)]
 
 
-def _pairs(cloud: Cloud) -> Iterator[tuple[Ends, tuple[np.ndarray, np.ndarray]]]:
-    """Two images, and the places of their matches in each."""
-    edges = cloud.edges
-    for block in _blocks(cloud):
-        one, two = edges.images[block].tolist()
-        rows = edges.rows[edges.start[block] : edges.start[block + 1]]
-        yield (one, two), (cloud.position[rows[:, 0]], cloud.position[rows[:, 1]])
+def _ends(cloud: Cloud, ends: Ends, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(M, 3), (M, 3) mm: the places of two images' matches in each."""
+    return cloud.of(ends[0])[pairs[:, 0]], cloud.of(ends[1])[pairs[:, 1]]
 
 
 def agreement(here: np.ndarray, there: np.ndarray) -> Agreement:
-    """Of matches (M, 3), (M, 3) mm, or of some of them, evenly drawn."""
-    each = max(1, -(-len(here) // MOST_MATCHES))
-    upright = _agreement(here[::each], there[::each], consensus.MOST_DEGREES)
-    if upright.lead >= LEAD:
-        return upright
-    # descriptors that turn with the patient match in any position; among all turns it takes more to beat chance
-    return max(upright, _agreement(here[::each], there[::each], 180.0), key=lambda each: each.lead)
+    """Of matches (M, 3), (M, 3) mm, or of some of them."""
+    best = Agreement(np.eye(4), 0.0, 0.0)
+    for look in LOOKS:
+        best = max(best, _agreement(here, there, look), key=lambda each: each.lead)
+        if best.lead >= LEAD:
+            break
+    return best
 
 
-def _agreement(here: np.ndarray, there: np.ndarray, most_degrees: float) -> Agreement:
-    agreed = partial(consensus.agreed, kind="similarity", improved=IMPROVED, most_degrees=most_degrees)
-    best = agreed(here, there, rounds=ROUNDS)
+def _agreement(here: np.ndarray, there: np.ndarray, look: Look) -> Agreement:
+    each = max(1, -(-len(here) // look.most))
+    here, there = here[::each], there[::each]
+    agreed = partial(consensus.agreed, kind="similarity", improved=look.improved, most_degrees=look.degrees)
+    best = agreed(here, there, rounds=look.rounds)
     rng = np.random.default_rng(0)
     chance = max(agreed(here, there[rng.permutation(len(there))], rounds=1).score for _ in range(CHANCES))
     thin = best.spread[1] < consensus.THIN * best.spread[0]
