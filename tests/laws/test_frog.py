@@ -125,7 +125,8 @@ def test_identical_images_lie_on_each_other(drawn, config):
     group = frog.register(same, {(0, 1): rows, (0, 2): rows, (1, 2): rows}, config)
     at = [common.apply(same[0].position) for common in group.common_from_image]
     np.testing.assert_allclose(at, [same[0].position] * 3, atol=1e-9)
-    assert group.stopped == "converged"
+    # the published program has no test of convergence
+    assert group.stopped == ("converged" if config.tolerance > 0 else "max_steps")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -291,6 +291,8 @@ class GroupVolumes:
     """Who computes: local, dask (workers on this machine), or tcp://HOST:PORT of a Dask scheduler that is running."""
     jobs: int = 1
     """How many tasks at once on this machine, each in a process of its own; they share the threads."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where patients are drawn together; a GPU gives the same maps."""
     partners: int | None = None
     """With how many others each volume is matched; default all."""
     plan: bool = False

@@ -168,6 +168,7 @@ def _placed(image: Image, group: Finished, store: Store, results: Results, asked
             [whole_matches(path) for path in paths],
             asked.drawing,
             on_step=team.on_step,
+            device=asked.config.device,
         )
         path = write_map(image, found.common_from_image[0], group.folder)
         count = (stored_facts(store.keypoints(image.key)) or {}).get("keypoints")

@@ -140,7 +140,7 @@ def refuse_unusable(unusable: Sequence[Unusable], total: int, skip: bool) -> Non
     """One error for all images that cannot be used; or, if they may be left out, a line for each."""
     if not unusable:
         return
-    listed = [f"  {one.path}: {one.why.removeprefix(f'{one.path}: ').removeprefix(f'{one.path} ')}" for one in unusable]
+    listed = [f"  {_from_here(one.path)}: {_without_name(one)}" for one in unusable]
     if skip and total - len(unusable) >= 2:
         terminal.note("\n".join([f"left out {len(unusable)} of {total} images:", *listed]))
         return
@@ -206,12 +206,23 @@ def _image(
     one: Named, found: dict[str, dict[str, Path]], config: GroupVolumes, options: Any, store: Store | None
 ) -> Image:
     grid = volumes.read_grid(one.path)
-    of = {word: files_.get(one.name) for word, files_ in found.items()}
+    # whole names: tasks may run in another folder
+    of = {word: path and path.absolute() for word in found for path in (found[word].get(one.name),)}
     hash_ = bytes_hash(one.path, store)
     mask, given = (None if path is None else bytes_hash(path) for path in (of["mask"], of["keypoints"]))
     key = keypoints_key(hash_, mask, given, config.keypoints, options)
     return Image(
-        one.path, one.name, grid, hash_, key, "", 0.0, of["mask"], of["landmarks"], of["labels"], of["keypoints"]
+        one.path.absolute(),
+        one.name,
+        grid,
+        hash_,
+        key,
+        "",
+        0.0,
+        of["mask"],
+        of["landmarks"],
+        of["labels"],
+        of["keypoints"],
     )
 
 
@@ -233,7 +244,20 @@ def _require_free_names(named: Sequence[Named]) -> None:
             raise BadInput(f"{one.path} would be called {one.name}, as the folder of stored results is", "rename it")
 
 
+def _from_here(path: Path) -> Path:
+    """A file's name as short as it can be said."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _without_name(one: Unusable) -> str:
+    """Why, without the name with which most errors begin."""
+    for name in (one.path.absolute(), one.path):
+        one = Unusable(one.path, one.why.removeprefix(f"{name}: ").removeprefix(f"{name} "))
+    return one.why
+
+
 def _line_without(paths: Sequence[Path]) -> str:
     """The command that is running, without some of its images."""
-    gone = {str(path) for path in paths}
-    return shlex.join(["homolog", *(word for word in invocation.words() if word not in gone)])
+    gone = {path.absolute() for path in paths}
+    return shlex.join(["homolog", *(word for word in invocation.words() if Path(word).absolute() not in gone)])

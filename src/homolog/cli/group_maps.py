@@ -37,6 +37,7 @@ def drawn_together(
     config: FrogConfig,
     marks: Sequence[Keypoints | None],
     on_step: OnStep,
+    device: str = "cpu",
 ) -> tuple[list[Path], dict[str, Any]]:
     """Registers the group and writes each image's map; the files, and all that is to be told of them."""
     from homolog.groupwise import frog
@@ -45,7 +46,7 @@ def drawn_together(
     matches = {pair: whole_matches(path) for pair, path in match_paths.items()}
     marks = shared_marks(marks)
     given = marks if any(each is not None for each in marks) else None
-    group = frog.register(keypoints, matches, config, landmarks=given, on_step=on_step)
+    group = frog.register(keypoints, matches, config, landmarks=given, on_step=on_step, device=device)
     paths = [write_map(one, the_map, folder) for one, the_map in zip(images, group.common_from_image)]
     facts = {**told(group), "regions": _regions(keypoints, matches, group), **_landmarks(group, marks)}
     return [file for path in paths for file in (path, beside(path))], terminal.plain(facts)

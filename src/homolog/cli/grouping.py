@@ -111,7 +111,9 @@ def _maps(
     )
 
     def work() -> tuple[list[Path], dict[str, Any]]:
-        files, facts = drawn_together(images, store, paths, results.folder, asked.drawing, marks, on_step)
+        files, facts = drawn_together(
+            images, store, paths, results.folder, asked.drawing, marks, on_step, asked.config.device
+        )
         counts = [(stored_facts(store.keypoints(one.key)) or {}).get("keypoints") for one in images]
         names = {"names": [one.name for one in images], "keys": [one.key for one in images], "key": key}
         return files, {**facts, **names, "keypoints": counts, "asked": terminal.plain(asked.deciding())}

@@ -15,7 +15,7 @@ from homolog.cli.configs import Register
 from homolog.cli.inputs import outside_of, window_of_words
 from homolog.cli.pairs import Pair, read_marks, read_mask, read_pair, read_start, require_companions
 from homolog.cli.recording import circumstances, texts, write_json
-from homolog.cli.resources import claim, require_memory, require_room
+from homolog.cli.resources import claim, require_device, require_memory, require_room
 from homolog.errors import BadInput
 from homolog.io import points, transforms, volumes
 from homolog.io.records import file_hash
@@ -44,7 +44,7 @@ def registered(
     """The record of the run, all of whose files are in the folder afterwards."""
     began = time.perf_counter()
     method_config = _with_file(method_config, config.config, config.method)
-    _require_device(config)
+    require_device(config.device)
     window = window_of_words(config.window)
     for path in (fixed, moving):
         require_memory(BYTES_PER_VOXEL * volumes.read_grid(path).size, f"registering {path}", "--spacing-mm 6")
@@ -109,15 +109,6 @@ def _with_file(method_config: Any, path: Path | None, method: str) -> Any:
         raise BadInput(f"{path}: {method} has no option {strangers[0]!r}", f"it has {', '.join(names)}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
     return replace(method_config, **{k: v for k, v in values.items() if getattr(method_config, k) == names[k]})
-
-
-def _require_device(config: Register) -> None:
-    if config.device != "cuda":
-        return
-    import torch
-
-    if not torch.cuda.is_available():
-        raise BadInput("--device cuda: this machine has no GPU that torch can use", "--device cpu")
 
 
 def _key(pair: Pair, config: Register, method_config: Any) -> str:

@@ -54,6 +54,16 @@ def thread_limit(environment: Mapping[str, str] = os.environ, root: Path = ROOT)
     return max(1, min(limits, default=1))
 
 
+def require_device(device: str) -> None:
+    """Refuses a GPU where there is none."""
+    if device != "cuda":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise BadInput("--device cuda: this machine has no GPU that torch can use", "--device cpu")
+
+
 def require_room(path: Path) -> Path:
     """The path, if a file could be made there: found out by making one without a name."""
     if path.is_dir():

@@ -84,7 +84,7 @@ def without(whole: Cloud, images: Sequence[int]) -> Cloud:
     """The same points, without the matches of these images."""
     if not images:
         return whole
-    lost: np.ndarray = np.isin(whole.edges.images, images).any(axis=1)
+    lost = np.asarray(np.isin(whole.edges.images, images).any(axis=1))
     gone = np.repeat(lost, np.diff(whole.edges.start))
     sizes = np.where(lost, 0, np.diff(whole.edges.start))
     edges = replace(

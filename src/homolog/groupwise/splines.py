@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from homolog.errors import BadInput
 from homolog.groupwise.configs import FrogConfig
 from homolog.groupwise.edges import Cloud
 from homolog.groupwise.linear import REFRESH
@@ -31,6 +32,8 @@ FEWEST_STEPS = 20
 LEAST_GAIN_MM = 1e-3
 # The share of a step that is so small that nothing moves: a lattice that fails at it ends its level.
 LEAST_RATE = 1e-6
+# Controls of all images, of some 100 bytes each.
+MOST_CONTROLS = 200_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +121,17 @@ def drawn(
                 layers.append(_layer(coefficients, lattice.grid))
             if _has_settled(energies, config.tolerance) or rate < LEAST_RATE:
                 break
-        converged = converged and (step < config.steps or config.tolerance == 0)
+        converged = converged and step < config.steps
     return Drawn(position, tuple(layers), converged)
 
 
 def _laid(cloud: Cloud, position: np.ndarray, marks: np.ndarray | None, trace: Trace, spacing_mm: float) -> _Lattice:
     grid = lattice_over(position, spacing_mm)
+    if len(cloud) * grid.size > MOST_CONTROLS:
+        raise BadInput(
+            f"splines of {spacing_mm:g} mm want {grid.size} controls for each of {len(cloud)} images",
+            "spacing_mm=120, or fewer levels",
+        )
     # the matches say where the work is done
     where = cloud.edges.rows
     points = splatting.placed(grid.voxel(position), cloud.start, grid.shape).beside(where)

@@ -43,7 +43,4 @@ def worst_regions(places_mm: np.ndarray, apart_mm: np.ndarray, most: int = 10) -
     centres = np.stack([np.bincount(cube, places_mm[:, axis]) / counts for axis in range(3)], axis=1)
     full = np.flatnonzero(counts >= LEAST_MATCHES)
     order = full[np.argsort(-squares[full], kind="stable")][:most]
-    return tuple(
-        Region(tuple(centres[n].tolist()), float(np.sqrt(squares[n])), int(counts[n]))
-        for n in order
-    )
+    return tuple(Region(tuple(centres[n].tolist()), float(np.sqrt(squares[n])), int(counts[n])) for n in order)
