@@ -50,6 +50,8 @@ _HOMES = {
     "match": "homolog.matching.nearest",
     "register": "homolog.pipelines.register",
     "Registration": "homolog.space.registration",
+    "group": "homolog.pipelines.group",
+    "Group": "homolog.groupwise.group",
     "HomologError": "homolog.errors",
 }
 # names that are modules themselves

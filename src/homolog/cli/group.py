@@ -14,11 +14,8 @@ from homolog.cli import terminal
 from homolog.cli.configs import Common, GroupVolumes
 from homolog.cli.method_flags import MethodFlags, as_flags, without_flags
 from homolog.cli.options import FLAGS, CommonFlags
-from homolog.groupwise.configs import FrogConfig
+from homolog.groupwise.configs import MOST_KEYPOINTS, SAMPLING_MM, FrogConfig
 from homolog.matching.configs import MatchConfig
-
-# What a group's keypoints are found with, unless said: as many and as fine as the maps gain by.
-SAMPLING_MM, MOST_KEYPOINTS = 1.0, 10_000
 
 Pictures = Annotated[Path, Parameter(help="The images: files, DICOM folders or zips; two at least.")]
 Folder = Annotated[Path | None, Parameter(name=("--output", "-o"), help="The folder to write to.")]

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+# Where keypoints of a group are looked for, mm, and how many of each image are kept, unless said.
+SAMPLING_MM, MOST_KEYPOINTS = 1.0, 10_000
+
 
 @dataclass(frozen=True)
 class FrogConfig:
