@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from homolog import Volume, read, read_labels, read_points, read_transform, writ
 from homolog.cli.group_companions import KEYPOINTS, LABELS, LANDMARKS, companions, named_patients
 from homolog.cli.main import main
 from homolog.errors import BadInput
+from homolog.io import keypoints as keypoint_files
 from homolog.metrics.overlap import dice
 from homolog.metrics.regions import worst_regions
 from homolog.space.sampling import warp
@@ -522,3 +524,23 @@ def _wait_for(there, seconds=60.0):
     while not there():
         assert time.monotonic() - began < seconds
         time.sleep(0.01)
+
+
+def test_a_full_disk_is_not_blamed_on_an_image(homolog, cohort, monkeypatch):
+    kept = keypoint_files.write_keypoints
+    written = []
+
+    def fills_up(points, path):
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "no space")
+        written.append(path)
+        kept(points, path)
+
+    monkeypatch.setattr("homolog.io.keypoints.write_keypoints", fills_up)
+    ended = homolog("group", *images(), "-o", "again", *LANDMARKED)
+    assert ended.code == 2 and "no room left" in ended.errors[0] and "--skip" not in ended.err
+    assert len(list(Path("again/store/keypoints").glob("*.npz"))) == 2 and not list(Path("again").rglob("*.part*"))
+    monkeypatch.undo()
+    monkeypatch.chdir(cohort)
+    assert homolog("group", *images(), "-o", "again", *LANDMARKED).code == 0
+    assert maps_of("again") == maps_of("group")

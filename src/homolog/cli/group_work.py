@@ -12,7 +12,10 @@ from homolog.cli.group_images import Image, Unusable, keypoint_task
 from homolog.cli.group_store import Store, is_stored, stored_facts
 from homolog.cli.group_tasks import find_keypoints, find_matches, match_tasks
 from homolog.cli.group_team import Team
-from homolog.errors import BadInput, HomologError
+from homolog.errors import BadInput, HomologError, NotEnoughMemory, UnwritableFile
+
+# Errors of the machine: other images will meet them too.
+NOT_THE_IMAGES = (UnwritableFile, NotEnoughMemory)
 
 
 def found_keypoints(
@@ -26,6 +29,8 @@ def found_keypoints(
     tasks = [keypoint_task(one, asked.config, asked.options, store.keypoints(one.key)) for one in left.values()]
     unusable = []
     for task, error in team.tried(find_keypoints, tasks, "keypoints"):
+        if isinstance(error, NOT_THE_IMAGES):
+            raise error
         if isinstance(error, HomologError):
             unusable.append(Unusable(left[task.target.stem].path, error.message))
     for key in left:
