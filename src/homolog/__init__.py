@@ -38,6 +38,7 @@ _HOMES = {
     "write_points": "homolog.io.points",
     "read_keypoints": "homolog.io.keypoints",
     "write_keypoints": "homolog.io.keypoints",
+    "read_frog_pairs": "homolog.io.frog_pairs",
     "read_mesh": "homolog.io.meshes",
     "write_mesh": "homolog.io.meshes",
     "read_transform": "homolog.io.transforms",
