@@ -8,7 +8,7 @@ to level.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -91,38 +91,74 @@ def drawn(
     free     (N,) bool: images that move
     centred  whether the mean of their splines is held to be nothing (the gauge)
     """
+    work = _Work(cloud, mixtures, config, trace, free, centred)
     layers: list[Layer] = []
     converged = True
-    for level in range(config.levels):
-        spacing = config.spacing_mm / 2**level
-        rate, step = config.rate, 0
-        energies: list[float] = []
-        while step < config.steps:
-            lattice = _laid(cloud, position, marks, trace, spacing)
-            coefficients = splatting.unmoved(lattice.points)
-            first = True
-            while step < config.steps:
-                here = lattice.at(coefficients)
-                if step % REFRESH == 0:
-                    mixtures.refresh(cloud, here)
-                pulled = half_edges.pulled(here, cloud.edges, mixtures.curves(), config.least_weight)
-                further = _stepped(coefficients, pulled.pull, lattice, rate, free, centred, config.hold)
-                if _is_far(further, lattice.grid, config.most_coefficient):
-                    # no row of the trace, and the step is still to be made: on the next lattice
-                    rate = rate / 2 if first else rate
-                    break
-                trace.add(f"{spacing:g} mm", step, pulled.energy, lattice.marks_at(coefficients))
-                energies.append(pulled.energy)
-                coefficients, first, step = further, False, step + 1
-                if _has_settled(energies, config.tolerance):
-                    break
-            position, marks = as_numpy(lattice.at(coefficients)), lattice.marks_at(coefficients)
-            if not first:
+    for number in range(config.levels):
+        level = _Level(config.spacing_mm / 2**number, config.rate, config)
+        while not level.is_over:
+            lattice = _laid(cloud, position, marks, trace, level.spacing_mm)
+            coefficients = _pushed(lattice, level, work)
+            if coefficients is not None:
+                position, marks = as_numpy(lattice.at(coefficients)), lattice.marks_at(coefficients)
                 layers.append(_layer(coefficients, lattice.grid))
-            if _has_settled(energies, config.tolerance) or rate < LEAST_RATE:
-                break
-        converged = converged and step < config.steps
+        converged = converged and level.step < config.steps
     return Drawn(position, tuple(layers), converged)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What all levels share."""
+
+    cloud: Cloud
+    mixtures: Mixtures
+    config: FrogConfig
+    trace: Trace
+    free: np.ndarray
+    centred: bool
+
+
+@dataclass
+class _Level:
+    """How far a level is, on whichever of its lattices."""
+
+    spacing_mm: float
+    rate: float
+    config: FrogConfig
+    energies: list[float] = field(default_factory=list)
+
+    @property
+    def step(self) -> int:
+        return len(self.energies)
+
+    @property
+    def is_over(self) -> bool:
+        settled = _has_settled(self.energies, self.config.tolerance)
+        return self.step >= self.config.steps or settled or self.rate < LEAST_RATE
+
+
+def _pushed(lattice: _Lattice, level: _Level, work: _Work) -> Any:
+    """Coefficients on a lattice, as far as the level or the bound lets them go; None if not even a step.
+
+    A step beyond the bound leaves no row in the trace: it is still to be made, on the next lattice. If it is the first
+    of its lattice, the next one is half as long.
+    """
+    coefficients, begun = splatting.unmoved(lattice.points), level.step
+    while not level.is_over:
+        here = lattice.at(coefficients)
+        if level.step % REFRESH == 0:
+            work.mixtures.refresh(work.cloud, here)
+        pulled = half_edges.pulled(here, work.cloud.edges, work.mixtures.curves(), work.config.least_weight)
+        sums = splatting.splatted(pulled.pull, lattice.points)
+        further = splatting.advanced(coefficients, sums, level.rate, work.free, work.centred, work.config.hold)
+        if _is_far(further, lattice.grid, work.config.most_coefficient):
+            if level.step == begun:
+                level.rate /= 2
+            break
+        work.trace.add(f"{level.spacing_mm:g} mm", level.step, pulled.energy, lattice.marks_at(coefficients))
+        level.energies.append(pulled.energy)
+        coefficients = further
+    return coefficients if level.step > begun else None
 
 
 def _laid(cloud: Cloud, position: np.ndarray, marks: np.ndarray | None, trace: Trace, spacing_mm: float) -> _Lattice:
@@ -154,19 +190,6 @@ def lattice_over(position: np.ndarray, spacing_mm: float) -> Grid:
 def _within(grid: Grid, marks: np.ndarray) -> np.ndarray:
     """Landmarks in steps of the lattice; those beyond it move as its rim does."""
     return np.clip(grid.voxel(marks), 1.0, np.array(grid.shape) - 2.0)
-
-
-def _stepped(
-    coefficients: Any,
-    pull: Any,
-    lattice: _Lattice,
-    rate: float,
-    free: np.ndarray,
-    centred: bool,
-    hold: float,
-) -> Any:
-    """(N, controls, 4): every control moved by a share of the mean pull of the points round it."""
-    return splatting.advanced(coefficients, splatting.splatted(pull, lattice.points), rate, free, centred, hold)
 
 
 def _is_far(coefficients: Any, grid: Grid, most: float) -> bool:
