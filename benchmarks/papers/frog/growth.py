@@ -62,10 +62,12 @@ def _panel(across: str, up: str, lines: dict[str, Line], place: int) -> str:
         parts.append(f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
         for (x, y), (number, value) in zip(points, line):
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
-            parts.append(f'<text x="{x:.1f}" y="{y - 6:.1f}" text-anchor="middle" fill="{colour}">{value:.3g}</text>')
+            # of two lines that meet, one has its numbers above and the other below
+            beside = y - 6 if n == 0 else y + 15
+            parts.append(f'<text x="{x:.1f}" y="{beside:.1f}" text-anchor="middle" fill="{colour}">{value:.3g}</text>')
             parts.append(f'<text x="{x:.1f}" y="{y0 + 14:.1f}" text-anchor="middle">{number:g}</text>')
         if len(lines) > 1:
-            parts.append(f'<text x="{x1:.0f}" y="{y1 + 14 * n:.0f}" text-anchor="end" fill="{colour}">{name}</text>')
+            parts.append(f'<text x="{x0 + 120:.0f}" y="{y1 - 8 + 14 * n:.0f}" fill="{colour}">{name}</text>')
     return "".join(parts)
 
 
