@@ -306,7 +306,7 @@ class GroupVolumes:
     formats: tuple[Literal["frog"], ...] = ()
     """Further files of each volume's map: FROG's JSON, for its own tools."""
     jacobians: bool = False
-    """A picture of each volume's Jacobian determinant as well: above 1 where it shrinks less than its neighbours."""
+    """A picture of each volume's Jacobian determinant as well: above 1 where it is smaller than the common space."""
     spacing: float | None = None
     """mm, the voxels of the mean image; default about those of the volumes."""
     refine: Literal[tuple(PAIRWISE)] | None = None  # type: ignore[valid-type]
