@@ -271,6 +271,17 @@ def test_a_stranger_is_flagged_left_where_it_lay_and_moves_nobody(drawn, groups,
     assert drawn.spread_mm(group) == pytest.approx(drawn.spread_mm(groups[DEFAULT]), rel=0.1)
 
 
+def test_an_image_whose_slices_are_said_to_lie_too_far_apart_is_left_out(drawn):
+    long = drawn.moved([*[np.eye(4)] * 3, np.diag([1.0, 1.0, 2.4, 1.0])])
+    group = frog.register(long.keypoints, long.matches, DEFAULT)
+    assert [bool(one.doubts) for one in group.fits] == [False] * 3 + [True]
+    assert "voxel size" in group.fits[3].doubts[0]
+    # the three lie to one another as they do without it
+    alone = {pair: each for pair, each in drawn.matches.items() if 3 not in pair}
+    without = frog.register(drawn.keypoints[:3], alone, DEFAULT)
+    assert apart_mm(drawn.placed(without), drawn.placed(group)[:3], kind=fit.affine) < 2
+
+
 def test_the_published_program_cannot_leave_a_stranger_but_doubts_it(drawn):
     stranger = Keypoints(places(300, 99), "stranger")
     whole = drawn.with_image(stranger, {(n, 4): random_matches(drawn.keypoints[n], stranger, n) for n in range(4)})

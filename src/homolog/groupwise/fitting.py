@@ -26,6 +26,10 @@ STRANGE = (
     "its matches agree with those of no other image any better than chance lets them: another part of the body, "
     "another modality, or turned? It was left where it lay"
 )
+STRETCHED = (
+    "to fit it would be {:.1f} times as large in one direction and {:.1f} in another: is its voxel size right, or has "
+    "it too little in common? It was left out"
+)
 LOST = "no linear map brings its matches together with those of the others: too little in common? It was left out"
 
 
@@ -43,8 +47,11 @@ def lost(matrices: np.ndarray, mixtures: Mixtures, astray: Mapping[int, str]) ->
     usual, found = _usual_mm(mixtures, astray), {}
     for image, (matrix, figures) in enumerate(zip(matrices, mixtures.figures)):
         stretch = np.linalg.svd(matrix[:3, :3], compute_uv=False)
-        is_stretched = stretch[0] > MOST_STRETCH or stretch[2] < 1 / MOST_STRETCH
-        if image not in astray and (is_stretched or figures[0] > MOST_SCATTER * usual):
+        if image in astray:
+            continue
+        if stretch[0] > MOST_STRETCH or stretch[2] < 1 / MOST_STRETCH:
+            found[image] = STRETCHED.format(stretch[0], stretch[2])
+        elif figures[0] > MOST_SCATTER * usual:
             found[image] = LOST
     return found
 
