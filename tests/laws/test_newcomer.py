@@ -115,6 +115,11 @@ def test_a_stranger_is_flagged_and_only_shifted(group):
     np.testing.assert_allclose(shifts, np.tile(shifts[0], (300, 1)), atol=1e-9)
 
 
+def test_a_newcomer_whose_slices_are_said_to_lie_too_far_apart_is_left_out(group):
+    long = OWN.moved_to(OWN.position * (1.0, 1.0, 2.4), OWN.space)
+    assert "voxel size" in placed(group, long).fits[0].doubts[0]
+
+
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_a_few_matches_are_not_believed(group, count):
     few = Matches(FOUND[0].pairs[DRAWN.right[0, 4]][:count])

@@ -46,14 +46,21 @@ def lost(matrices: np.ndarray, mixtures: Mixtures, astray: Mapping[int, str]) ->
     """
     usual, found = _usual_mm(mixtures, astray), {}
     for image, (matrix, figures) in enumerate(zip(matrices, mixtures.figures)):
-        stretch = np.linalg.svd(matrix[:3, :3], compute_uv=False)
         if image in astray:
             continue
-        if stretch[0] > MOST_STRETCH or stretch[2] < 1 / MOST_STRETCH:
-            found[image] = STRETCHED.format(stretch[0], stretch[2])
+        if said := stretched(matrix):
+            found[image] = said
         elif figures[0] > MOST_SCATTER * usual:
             found[image] = LOST
     return found
+
+
+def stretched(matrix: np.ndarray) -> str | None:
+    """What is to be said of a linear map (4, 4) that no two patients ask for."""
+    stretch = np.linalg.svd(matrix[:3, :3], compute_uv=False)
+    if stretch[0] <= MOST_STRETCH and stretch[2] >= 1 / MOST_STRETCH:
+        return None
+    return STRETCHED.format(stretch[0], stretch[2])
 
 
 def judged(

@@ -62,12 +62,13 @@ def place(
     after_linear = counted(there, position)
     drawn = splines.drawn(there, position, None, mixtures, config, trace, free=free, centred=False)
     mixtures.refresh(there, drawn.position)
-    astray = {last: fitting.STRANGE} if is_stranger else {}
+    said = fitting.STRANGE if is_stranger else fitting.stretched(matrices[last])
+    astray = {last: said} if said else {}
     _, fits = fitting.judged([*carried, newcomer], whole, whole, drawn.position, mixtures, astray)
     space = newcomer.space
-    straight = Affine(start[last] if is_stranger else matrices[last], space, COMMON)
+    straight = Affine(start[last] if said else matrices[last], space, COMMON)
     return Group(
-        common_from_image=(straight if is_stranger else whole_map(last, space, matrices, drawn),),
+        common_from_image=(straight if said else whole_map(last, space, matrices, drawn),),
         linear=(straight,),
         fits=(fits[last],),
         trace=tuple(trace.steps),
