@@ -38,8 +38,8 @@ from homolog.space.volume import Volume
 OnStep = Callable[[str, float], None]
 
 # Bytes at the peak: of a voxel of the image, and of a voxel of what the detector looks at, where it was measured.
-IMAGE_BYTES, USUAL_BYTES = 8, 28
-DETECTOR_BYTES = {"surf3d": 11, "sift3d": 28}
+IMAGE_BYTES, USUAL_BYTES = 8, 37
+DETECTOR_BYTES = {"surf3d": 11, "sift3d": 37}
 STORE, MARKS = ".npz", ".mrk.json"
 # All that may be made of a volume.
 ENDINGS = (STORE, MARKS, ".csv.gz", ".csv", ".bin", ".html")
