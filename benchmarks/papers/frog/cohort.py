@@ -16,14 +16,13 @@ from homolog import Keypoints, Matches
 from homolog.features.configs import Surf3dConfig
 from homolog.io import keypoints as files
 from homolog.io import volumes
-from homolog.matching.configs import MatchConfig
+from homolog.matching.configs import EITHER, MatchConfig
 from homolog.matching.nearest import match
 from homolog.pipelines.detect import detect
 
 # Seeds of the patients that were not looked at when settings were chosen (those were 200 to 215).
 FIRST, MOST = 300, 40
 SAMPLING_MM, KEYPOINTS = 1.0, 10_000
-EITHER = MatchConfig(mutual=False, either=True)
 Pairs = dict[tuple[int, int], Matches]
 
 

@@ -15,14 +15,13 @@ from homolog.cli.configs import Common, GroupVolumes
 from homolog.cli.method_flags import MethodFlags, as_flags, without_flags
 from homolog.cli.options import FLAGS, CommonFlags
 from homolog.groupwise.configs import MOST_KEYPOINTS, SAMPLING_MM, FrogConfig
-from homolog.matching.configs import MatchConfig
+from homolog.matching.configs import EITHER, MatchConfig
 
 Pictures = Annotated[Path, Parameter(help="The images: files, DICOM folders or zips; two at least.")]
 Folder = Annotated[Path | None, Parameter(name=("--output", "-o"), help="The folder to write to.")]
 
-# matches are looked for before there is a map to say where; wrong ones are told by the group, so that more of them,
-# found from either side, bring landmarks nearer than fewer that are mutual (docs/methods/frog.md)
-MATCHING = as_flags(MatchConfig, hidden=("within_mm",), usual=(("mutual", False), ("either", True)))
+# matches are looked for before there is a map to say where
+MATCHING = as_flags(MatchConfig, hidden=("within_mm",), usual=(("mutual", EITHER.mutual), ("either", EITHER.either)))
 # --spacing is the mean image's
 DRAWING = as_flags(FrogConfig, called=(("spacing_mm", "control_spacing_mm"),))
 MatchFlags: Any = Annotated[MATCHING, Parameter(name="*", group=Group("What counts as a match", sort_key=7))]

@@ -21,7 +21,7 @@ from homolog.cli.group_maps import fit_of, read_map, whole_matches, write_map
 from homolog.cli.group_marks import carried_marks, distances
 from homolog.cli.group_outputs import of_maps
 from homolog.cli.group_record import RUN, entry, reported
-from homolog.cli.group_store import Store, read_stored_keypoints, stored_facts, stored_matches
+from homolog.cli.group_store import Store, read_stored_keypoints, stored_matches
 from homolog.cli.group_tasks import MatchTask, find_matches
 from homolog.cli.group_team import Team
 from homolog.cli.group_work import found_keypoints
@@ -171,8 +171,7 @@ def _placed(image: Image, group: Finished, store: Store, results: Results, asked
             device=asked.config.device,
         )
         path = write_map(image, found.common_from_image[0], group.folder)
-        count = (stored_facts(store.keypoints(image.key)) or {}).get("keypoints")
-        facts = {"fits": [fit_of(found.fits[0])], "keypoints": [count], "partners": [one.name for one in with_]}
+        facts = {"fits": [fit_of(found.fits[0])], "keypoints": [image.count], "partners": [one.name for one in with_]}
         return [path, beside(path)], terminal.plain(facts)
 
     return results.stage(f"{image.name}/map", key, work)

@@ -35,6 +35,7 @@ class Image:
     key        of its keypoints in the store
     content    of its numbers and grid (`io.files.content_hash`), where it is known
     low        its least number, likewise: a CT's is air's
+    count      of its keypoints, likewise
     mask, landmarks, labels, given   files that belong to it; `given` are its keypoints
     """
 
@@ -45,6 +46,7 @@ class Image:
     key: str
     content: str = ""
     low: float = 0.0
+    count: int | None = None
     mask: Path | None = None
     landmarks: Path | None = None
     labels: Path | None = None
@@ -212,18 +214,9 @@ def _image(
     mask, given = (None if path is None else bytes_hash(path) for path in (of["mask"], of["keypoints"]))
     key = keypoints_key(hash_, mask, given, config.keypoints, options)
     return Image(
-        one.path.absolute(),
-        one.name,
-        grid,
-        hash_,
-        key,
-        "",
-        0.0,
-        of["mask"],
-        of["landmarks"],
-        of["labels"],
-        of["keypoints"],
-    )
+        one.path.absolute(), one.name, grid, hash_, key,
+        mask=of["mask"], landmarks=of["landmarks"], labels=of["labels"], given=of["keypoints"],
+    )  # fmt: skip
 
 
 def _say_missing(named: Sequence[Named], marks: dict[str, Path], config: GroupVolumes) -> None:

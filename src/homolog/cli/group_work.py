@@ -37,7 +37,9 @@ def found_keypoints(
         facts[key] = stored_facts(store.keypoints(key))
     known = [(one, facts[one.key]) for one in images]
     return [
-        replace(one, content=said["content_hash"], low=said["low"]) for one, said in known if said is not None
+        replace(one, content=said["content_hash"], low=said["low"], count=said["keypoints"])
+        for one, said in known
+        if said is not None
     ], unusable
 
 

@@ -21,7 +21,7 @@ from homolog.cli.group_forecast import planned, require_enough, table
 from homolog.cli.group_images import Image, Unusable, read_images, read_marks, refuse_unusable, require_apart
 from homolog.cli.group_maps import drawn_together
 from homolog.cli.group_record import MEASURES, RUN, doubts, record, reported, tables, write_measures
-from homolog.cli.group_store import Store, remember_hash, stored_facts
+from homolog.cli.group_store import Store, remember_hash
 from homolog.cli.group_team import Team
 from homolog.cli.group_work import found_keypoints, found_matches
 from homolog.cli.recording import write_json
@@ -114,8 +114,12 @@ def _maps(
         files, facts = drawn_together(
             images, store, paths, results.folder, asked.drawing, marks, on_step, asked.config.device
         )
-        counts = [(stored_facts(store.keypoints(one.key)) or {}).get("keypoints") for one in images]
         names = {"names": [one.name for one in images], "keys": [one.key for one in images], "key": key}
-        return files, {**facts, **names, "keypoints": counts, "asked": terminal.plain(asked.deciding())}
+        return files, {
+            **facts,
+            **names,
+            "keypoints": [one.count for one in images],
+            "asked": terminal.plain(asked.deciding()),
+        }
 
     return results.stage(MAPS, key, work)

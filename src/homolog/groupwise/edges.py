@@ -24,7 +24,6 @@ class Cloud:
     position  (P, 3) float64 mm, image after image
     start     (N + 1,) int64, the rows of each image
     edges     the matches
-    pairs     (B, 2) the images of each block, as they were given
     kept      for each block, which of the matches given are in it
     """
 
@@ -35,10 +34,6 @@ class Cloud:
 
     def __len__(self) -> int:
         return len(self.start) - 1
-
-    def at(self, position: np.ndarray) -> Cloud:
-        """The same points elsewhere."""
-        return replace(self, position=position)
 
     def of(self, image: int) -> np.ndarray:
         """(n, 3): the points of an image."""

@@ -10,7 +10,7 @@ import numpy as np
 from homolog.groupwise.edges import Cloud
 from homolog.groupwise.group import Fit
 from homolog.groupwise.state import Mixtures
-from homolog.kernels import half_edges, mixture
+from homolog.kernels import mixture
 from homolog.space.keypoints import Keypoints
 
 # Bins of the histograms that are given back, mm and how many; more lies beyond.
@@ -76,23 +76,27 @@ def judged(
     whole   all matches, of those too that were not used
     astray  images that were left out, and why
     """
-    weight, square = half_edges.weights_reference(position, used.edges, mixtures.curves())
-    apart = np.sqrt(square)
-    images = np.repeat(used.edges.images, np.diff(used.edges.start), axis=0)
-    fits, usual = [], _usual_mm(mixtures, astray)
-    counts = np.zeros(len(keypoints), np.int64)
-    np.add.at(counts, whole.edges.images, np.diff(whole.edges.start)[:, None])
-    for image, points in enumerate(keypoints):
-        right = (images == image).any(axis=1) & (weight > 0.5)
-        fit = Fit(
-            points.space,
-            int(counts[image]),
-            int(right.sum()),
-            float(np.sqrt((apart[right] ** 2).mean())) if right.any() else float("nan"),
-            *mixtures.figures[image],
-        )
-        fits.append(replace(fit, doubts=(astray[image],) if image in astray else _doubts(fit, usual)))
-    return weight, tuple(fits)
+    count, usual = len(keypoints), _usual_mm(mixtures, astray)
+    given, right, square = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count)
+    np.add.at(given, whole.edges.images, np.diff(whole.edges.start)[:, None])
+    weight = np.empty(len(used.edges))
+    # pair by pair: of a hundred images, all matches at once would not fit in memory
+    for (one, two), start, stop in zip(used.edges.images, used.edges.start, used.edges.start[1:]):
+        first, second = used.edges.rows[start:stop].T
+        apart = np.linalg.norm(position[second] - position[first], axis=1)
+        sure = [mixture.probability(apart, mixtures.figures[image]) for image in (one, two)]
+        weight[start:stop] = np.minimum(*sure)
+        near = apart[weight[start:stop] > 0.5]
+        for image in (one, two):
+            right[image] += len(near)
+            square[image] += near @ near
+    residual = np.sqrt(np.divide(square, right, out=np.full(count, np.nan), where=right > 0))
+    fits = [
+        Fit(points.space, int(given[image]), int(right[image]), float(residual[image]), *mixtures.figures[image])
+        for image, points in enumerate(keypoints)
+    ]
+    doubts = [(astray[image],) if image in astray else _doubts(fit, usual) for image, fit in enumerate(fits)]
+    return weight, tuple(replace(fit, doubts=said) for fit, said in zip(fits, doubts))
 
 
 def _usual_mm(mixtures: Mixtures, astray: Mapping[int, str]) -> float:

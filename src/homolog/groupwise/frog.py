@@ -62,14 +62,15 @@ def register(
         start = found.matrices if config.start == "agreement" else boxes
         astray = dict.fromkeys(np.flatnonzero(~found.belongs).tolist(), fitting.STRANGE)
     used = without(whole, list(astray))
-    matrices, settled = linear.settled(used.on(device), start, mixtures, config, trace)
+    there = used.on(device)
+    matrices, settled = linear.settled(there, start, mixtures, config, trace)
     if config.compat is None and (lost := fitting.lost(matrices, mixtures, astray)):
         # they pulled at the others as long as they were among them
         astray |= lost
         used = without(whole, list(astray))
+        there = used.on(device)
         matrices[list(lost)] = start[list(lost)]
-        matrices, settled = linear.settled(used.on(device), matrices, mixtures, config, trace)
-    there = used.on(device)
+        matrices, settled = linear.settled(there, matrices, mixtures, config, trace)
     position = linear.carried(matrices, whole.position, whole.start)
     carried = None if marks is None else linear.carried(matrices, marks.position, marks.start)
     after_linear = counted(there, position)

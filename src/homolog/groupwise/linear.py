@@ -19,9 +19,8 @@ from homolog.kernels.half_edges import Moments
 from homolog.kernels.points import moved
 
 STAGE = "linear"
-# Steps between two looks at which matches are right; in the published program, and in ours, where a step goes the
-# whole way.
-REFRESH, REFRESH_AFFINE = 10, 1
+# Steps between two looks at which matches are right; the affine stage looks before each.
+REFRESH = 10
 # mm: the affine stage ends when no point moves by more.
 SETTLED_MM = 0.05
 # How strongly an image's step is held to none, in matches that agree: few matches shear nobody.
@@ -61,6 +60,16 @@ def carried(matrices: np.ndarray, position: np.ndarray, start: np.ndarray) -> np
     return np.concatenate([moved(each, position[a:b]) for each, a, b in zip(matrices, start, start[1:])])
 
 
+def _by_image(found: Moments, cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N, 4, 4) each: sums of w p p^T, w q q^T and w q p^T over an image's matches, p its own ends, q the others."""
+    own, other, cross = np.zeros((3, len(cloud), 4, 4))
+    for block, (one, two) in enumerate(cloud.edges.images):
+        first, second = found.own[block]
+        own[one], other[one], cross[one] = own[one] + first, other[one] + second, cross[one] + found.cross[block].T
+        own[two], other[two], cross[two] = own[two] + second, other[two] + first, cross[two] + found.cross[block]
+    return own, other, cross
+
+
 def _marks(trace: Trace, matrices: np.ndarray) -> np.ndarray | None:
     marks: Marks | None = trace.landmarks
     return None if marks is None else carried(matrices, marks.position, marks.start)
@@ -96,9 +105,9 @@ def _published(
 def _axis_steps(found: Moments, cloud: Cloud, config: FrogConfig) -> tuple[np.ndarray, np.ndarray]:
     """(N, 3) and (N, 3) mm: by what scales are multiplied, and what is added to shifts."""
     rate = config.linear_rate
-    weight, own, own2, other, other2 = _by_image(found, cloud)
-    mean_own, mean_other = own / weight, other / weight
-    var_own, var_other = own2 / weight - mean_own**2, other2 / weight - mean_other**2
+    own, other, _ = _by_image(found, cloud)
+    weight = np.maximum(own[:, 3, 3:], 1e-300)
+    (mean_own, var_own), (mean_other, var_other) = (_along_axes(each, weight) for each in (own, other))
     q = np.ones_like(var_own)
     if config.linear == "scales":
         sound = (var_own > 0) & (var_other > 0)
@@ -106,16 +115,10 @@ def _axis_steps(found: Moments, cloud: Cloud, config: FrogConfig) -> tuple[np.nd
     return q, rate * (mean_other - mean_own) + (1 - q) * mean_own
 
 
-def _by_image(found: Moments, cloud: Cloud) -> tuple[np.ndarray, ...]:
-    """For each image: the sum of weights (N, 1), and over axes (N, 3) of w a, w a^2, w b, w b^2, b being other ends."""
-    sums = np.zeros((len(cloud), 4, 3))
-    weight = np.zeros((len(cloud), 1))
-    for block, (one, two) in enumerate(cloud.edges.images):
-        for image, mine, other in ((one, 0, 1), (two, 1, 0)):
-            a, b = found.own[block, mine], found.own[block, other]
-            weight[image] += a[3, 3]
-            sums[image] += a[:3, 3], np.diag(a)[:3], b[:3, 3], np.diag(b)[:3]
-    return (np.maximum(weight, 1e-300), *np.moveaxis(sums, 1, 0))
+def _along_axes(sums: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3) and (N, 3): the mean and the variance along each axis, of sums (N, 4, 4) of w p p^T."""
+    mean = sums[:, :3, 3] / weight
+    return mean, np.einsum("nii->ni", sums)[:, :3] / weight - mean**2
 
 
 def _diagonal(scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -136,8 +139,7 @@ def _affine(
     matrices, position = matrices.copy(), carried(matrices, cloud.position, cloud.start)
     for step in range(config.linear_steps):
         position = carried(matrices, cloud.position, cloud.start)
-        if step % REFRESH_AFFINE == 0:
-            mixtures.refresh(cloud, position)
+        mixtures.refresh(cloud, position)
         found = half_edges.moments(position, cloud.edges, mixtures.curves())
         trace.add(STAGE, step, found.energy, _marks(trace, matrices))
         steps = _steps(found, cloud, config.linear_rate, held)
@@ -149,12 +151,7 @@ def _affine(
 
 def _steps(found: Moments, cloud: Cloud, rate: float, held: np.ndarray | None) -> np.ndarray:
     """(N, 4, 4): what each image does; nothing in common, unless some are held and the others have to follow."""
-    count = len(cloud)
-    own, other, cross = np.zeros((3, count, 4, 4))
-    for block, (one, two) in enumerate(cloud.edges.images):
-        first, second = found.own[block]
-        own[one], other[one], cross[one] = own[one] + first, other[one] + second, cross[one] + found.cross[block].T
-        own[two], other[two], cross[two] = own[two] + second, other[two] + first, cross[two] + found.cross[block]
+    own, other, cross = _by_image(found, cloud)
     steps = np.stack([_step(*each, rate) for each in zip(own, other, cross)])
     if held is not None:
         steps[held] = np.eye(4)

@@ -57,12 +57,10 @@ class Start:
 
     matrices  (N, 4, 4) common from image, LPS mm
     belongs   (N,) bool: whether an image is joined to the largest part of the group
-    leads     (N,) how many times better than chance its matches agree with its best partner
     """
 
     matrices: np.ndarray
     belongs: np.ndarray
-    leads: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,19 +89,15 @@ def agreed(cloud: Cloud, matches: Pairs, most_matches: int | None, boxes: np.nda
     pairs = {ends: surest(each, most_matches) for ends, each in matches.items()}
     found = {ends: agreement(*_ends(cloud, ends, pairs[ends])) for ends in _looked_at(pairs, len(cloud))}
     sound = {ends: each for ends, each in found.items() if each.lead >= LEAD}
-    leads = np.zeros(len(cloud))
-    for ends, each in found.items():
-        for image in ends:
-            leads[image] = max(leads[image], each.lead)
     matrices, belongs = _joined(sound, boxes)
     if not belongs.any():
-        return Start(boxes, belongs, leads)
+        return Start(boxes, belongs)
     # where the boxes' middles meet is for those who belong to say
     boxes = boxes.copy()
     boxes[:, :3, 3] -= boxes[belongs, :3, 3].mean(axis=0)
     matrices[~belongs] = boxes[~belongs]
     matrices[belongs] = _upright(matrices[belongs], boxes[belongs], [cloud.of(int(n)) for n in np.flatnonzero(belongs)])
-    return Start(matrices, belongs, leads)
+    return Start(matrices, belongs)
 
 
 def _looked_at(pairs: Mapping[Ends, np.ndarray], count: int) -> list[Ends]:

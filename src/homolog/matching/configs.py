@@ -23,3 +23,8 @@ class MatchConfig:
     """The largest distance between descriptors; default no limit."""
     within_mm: float | None = None
     """mm, how far from where a prior map puts it a point may be; needs such a map."""
+
+
+# Of a group: wrong matches are told from right ones by the group, so that more of them, found from either side, bring
+# landmarks nearer than fewer that are mutual (docs/methods/frog.md).
+EITHER = MatchConfig(mutual=False, either=True)

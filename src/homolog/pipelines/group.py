@@ -17,15 +17,12 @@ from homolog.groupwise.configs import MOST_KEYPOINTS, SAMPLING_MM
 from homolog.groupwise.group import Group
 from homolog.matching import partners as graphs
 from homolog.matching import signature
-from homolog.matching.configs import MatchConfig
+from homolog.matching.configs import EITHER, MatchConfig
 from homolog.matching.nearest import match
 from homolog.methods import DETECTOR_OPTIONS, GROUPWISE, resolve
 from homolog.pipelines.detect import detect
 from homolog.space.keypoints import Keypoints
 from homolog.space.volume import Volume
-
-# Wrong matches are told from right ones by the group, so that more of them are better than fewer that are mutual.
-EITHER = MatchConfig(mutual=False, either=True)
 
 
 def group(

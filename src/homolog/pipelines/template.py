@@ -26,9 +26,6 @@ from homolog.space.volume import Volume
 
 log = logging.getLogger("homolog")
 
-# mm: what a round bends is kept on a lattice no finer than this.
-LATTICE_MM = 4.0
-
 OnStep = Callable[[str, float, float], None]
 
 
@@ -115,7 +112,7 @@ class _Template:
 
     @property
     def lattice(self) -> Grid:
-        return self.grid.with_spacing(np.maximum(self.grid.spacing_mm, LATTICE_MM))
+        return self.grid.with_spacing(np.maximum(self.grid.spacing_mm, carrying.LATTICE_MM))
 
     def mean(self, moved: Sequence[Transform]) -> Atlas:
         return atlas.mean(self._shown(moved), self.grid, outside=self.outside)
