@@ -18,9 +18,19 @@ INTERPRETED = DEVICE.type == "cpu"
 if INTERPRETED:
     os.environ["TRITON_INTERPRET"] = "1"
 
-from homolog.kernels.on_gpu import bspline, displacement, implicit, noise  # noqa: E402
+from homolog.kernels.on_gpu import bspline, displacement, implicit, line_integrals, line_spread, noise  # noqa: E402
 
-__all__ = ["DEVICE", "INTERPRETED", "bspline", "displacement", "implicit", "noise", "tensor"]
+__all__ = [
+    "DEVICE",
+    "INTERPRETED",
+    "bspline",
+    "displacement",
+    "implicit",
+    "line_integrals",
+    "line_spread",
+    "noise",
+    "tensor",
+]
 
 
 def tensor(array, dtype=torch.float32):

@@ -34,6 +34,20 @@ GROUPWISE_OPTIONS = {
     "frog": "homolog.groupwise.configs:FrogConfig",
 }
 
+# From a volume and X-rays of it to where it lies in them.
+PROJECTIVE = {
+    "auto": "homolog.pipelines.align:auto",
+    "gradient": "homolog.projective.climbing:align",
+    "cmaes": "homolog.projective.evolution:align",
+    "prost": "homolog.pipelines.align:prost",
+}
+PROJECTIVE_OPTIONS = {
+    "auto": "homolog.projective.configs:AutoConfig",
+    "gradient": "homolog.projective.configs:GradientConfig",
+    "cmaes": "homolog.projective.configs:CmaesConfig",
+    "prost": "homolog.projective.configs:ProstConfig",
+}
+
 
 def resolve(name: str) -> Callable[..., Any]:
     """The function or class that a table names, as "module:function"."""

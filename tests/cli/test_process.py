@@ -64,7 +64,11 @@ def test_every_command_explains_itself(words, homolog):
     assert summary.endswith(".")
 
 
-@pytest.mark.parametrize("words", [words for words in EVERY_COMMAND if words not in ((), ("transform",))], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [words for words in EVERY_COMMAND if words not in ((), ("transform",), ("camera",), ("train",))],
+    ids=" ".join,
+)
 def test_every_flag_says_what_it_does(words, homolog):
     lines = homolog(*words, "-h").out.splitlines()
     flags = [number for number, line in enumerate(lines) if line.startswith("  --")]

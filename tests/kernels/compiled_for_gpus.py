@@ -8,19 +8,24 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from homolog.kernels.on_gpu import bspline, displacement, implicit, noise
+from homolog.kernels.on_gpu import bspline, displacement, implicit, line_integrals, line_spread, noise
 
 POINTS = ("points", "own", "values", "vectors", "carried", "place", "out")
+PICTURES = ("volumes", "slopes", "turned", "weights", "tangent_weights")
 TABLES = ("shapes", "layers", "stacks", "tile", "looks")
 INTEGERS = ("layer", "stops", "starts", "entries", "filled")
 COUNTS = ("ci", "cj", "ck", "ni", "nj", "nk", "fi", "fj", "fk", "first", "last", "count")
+COUNTS += ("channels", "rows", "columns")
 TYPES = {
-    **dict.fromkeys(POINTS + TABLES, "*fp32"), **dict.fromkeys(INTEGERS, "*i32"), **dict.fromkeys(COUNTS, "i32"),
-    **dict.fromkeys(("coefficients", "matrix", "matrices"), "*fp64"),
-    **dict.fromkeys(("x0", "y0", "z0", "cell", "width", "outside"), "fp32"), "labels": "*u8", "key": "i64",
+    **dict.fromkeys(POINTS + PICTURES + TABLES, "*fp32"), **dict.fromkeys(INTEGERS, "*i32"), **dict.fromkeys(COUNTS, "i32"),
+    **dict.fromkeys(("coefficients", "matrix", "matrices", "bundles", "tangents"), "*fp64"),
+    **dict.fromkeys(("x0", "y0", "z0", "cell", "width", "outside", "step_high", "step_low"), "fp32"), "labels": "*u8", "key": "i64",
 }  # fmt: skip
 BLOCK = {"BLOCK": 128}
 BRICK = dict(zip(("BI", "BJ", "BK"), implicit.BRICK))
+TILE = {"BR": line_integrals.TILE[0], "BC": line_integrals.TILE[1]}
+TILE |= {"LANES": line_integrals.LANES, "AHEAD": line_integrals.AHEAD}
+VOXELS = dict(zip(("BI", "BJ", "BK"), line_spread.BRICK))
 KERNELS = (
     (implicit._render, {"WANTS_VALUES": True, **BRICK}, {}, 1),
     (implicit._render, {"WANTS_VALUES": False, **BRICK}, {}, 1),
@@ -28,6 +33,8 @@ KERNELS = (
     (bspline._carry, BLOCK, {"points": "*fp64", "out": "*fp64"}, 4),
     (displacement._place, BLOCK, {}, 4),
     (noise._fill, BLOCK, {}, 4),
+    *((line_integrals._integrate, {"ORDER": order, **TILE}, {}, line_integrals.LANES) for order in range(3)),
+    *((line_spread._gather, {"MOVES": moves, **VOXELS}, {}, 4) for moves in (False, True)),
 )
 
 

@@ -30,6 +30,15 @@ COMMANDS: dict[str, Any] = {
     "keypoints": "homolog.cli.keypoints:keypoints",
     "match": "homolog.cli.match:match",
     "group": "homolog.cli.group:group",
+    "align": "homolog.cli.align:align",
+    "drr": "homolog.cli.drr:drr",
+    "camera": {
+        "info": "homolog.cli.camera:info",
+        "convert": "homolog.cli.camera:convert",
+    },
+    "train": {
+        "prost": "homolog.cli.train:prost",
+    },
     "apply": "homolog.cli.apply:apply",
     "transform": {
         "info": "homolog.cli.transform:info",
@@ -52,10 +61,13 @@ MADE_FOR_LINE = {
     "keypoints": "homolog.cli.keypoints:for_line",
     "match": "homolog.cli.match:for_line",
     "group": "homolog.cli.group:for_line",
+    "align": "homolog.cli.align:for_line",
 }
 SUMMARIES = {
     "homolog": "Finds the same anatomical place in medical volumes and X-rays, and aligns the pictures by it.",
     "transform": "Says what a map does, inverts, joins and converts maps, and looks for folds in them.",
+    "camera": "Says where an X-ray's source, detector and volume are, and converts cameras between programs' files.",
+    "train": "Trains the networks of the methods that learn, on virtual patients or on your own volumes.",
 }
 
 

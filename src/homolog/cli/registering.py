@@ -43,7 +43,7 @@ def registered(
 ) -> dict[str, Any]:
     """The record of the run, all of whose files are in the folder afterwards."""
     began = time.perf_counter()
-    method_config = _with_file(method_config, config.config, config.method)
+    method_config = with_file(method_config, config.config, config.method)
     require_device(config.device)
     window = window_of_words(config.window)
     for path in (fixed, moving):
@@ -92,7 +92,7 @@ def quality_line(run: dict[str, Any]) -> str:
 # Before
 
 
-def _with_file(method_config: Any, path: Path | None, method: str) -> Any:
+def with_file(method_config: Any, path: Path | None, method: str) -> Any:
     """The method's options with those of a TOML file put where no flag was given."""
     if path is None:
         return method_config

@@ -19,7 +19,7 @@ Elsewhere = Annotated[
 
 
 def report(run: RunFolder, /, *, config: Annotated[Report, FLAGS] = Report(), common: CommonFlags = Common()) -> None:
-    """Makes the report of a finished run, of a pair or a group: one offline page.
+    """Makes the report of a finished run, of a pair, a group or X-rays: one offline page.
 
     It is made from run.json and the files named there, so it can be made again,
     later and elsewhere. A CT is shown in a window for soft tissue, and where there
@@ -30,10 +30,18 @@ def report(run: RunFolder, /, *, config: Annotated[Report, FLAGS] = Report(), co
     """
     from homolog.cli.inputs import window_of_words
     from homolog.cli.scoring import remembered
+    from homolog.errors import BadInput
+    from homolog.report.align import write_align_report
     from homolog.report.group import write_group_report
     from homolog.report.pair import write_report
+    from homolog.report.runs import read_run
 
     window = window_of_words(config.window)
+    if read_run(run).value("xrays") is not None:
+        if window:
+            raise BadInput(f"--window is of volumes, {run} shows X-rays", f"homolog report {run}")
+        terminal.result(write_align_report(run))
+        return
     write = write_group_report if _is_group(run) else write_report
     if window:
         remembered(run, {"window": {"fixed": window, "moving": window}})

@@ -47,7 +47,11 @@ def _with_output(words: list[str], place: Path) -> list[str]:
 
 
 def _inputs(run: Run) -> list[tuple[str, dict[str, Any]]]:
-    """What was registered, matched or grouped, or looked through for points: of each its path and hash."""
+    """What was registered, matched, grouped, aligned, or looked through for points: of each its path and hash."""
+    xrays = run.value("xrays")
+    if isinstance(xrays, list):
+        shots = [("an X-ray", one) for one in xrays if isinstance(one, dict)]
+        return [("the volume", run.section("volume")), *shots]
     for several in (run.value("volumes"), run.value("images")):
         if isinstance(several, list):
             return [("an image", one) for one in several if isinstance(one, dict)]
@@ -58,6 +62,9 @@ def _require_unchanged(what: str, recorded: dict[str, Any]) -> None:
     path, known = Path(str(recorded.get("path"))), recorded.get("hash")
     if not path.exists():
         raise UnreadableFile(f"{path}, {what} of the run, is gone", "bring it back, or run the command anew")
-    is_picture = kind_of(path) == "volume"
+    if "file_hash" in recorded and path.is_file():
+        known, is_picture = recorded["file_hash"], False
+    else:
+        is_picture = kind_of(path) == "volume"
     if known and (content_hash(volumes.read(path)) if is_picture else file_hash(path)) != known:
         raise BadInput(f"{path} is not {what} of the run: it has changed since", "run the command anew")

@@ -77,20 +77,6 @@ class Numbers:
         return [*self.arrays(self.count), np.empty(0, self.dtype)][0]
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[File]:
-    """The file; what is found wrong within the block is told as damage to the file."""
-    with decompressing(path), open(path, "rb") as stream:
-        file = File(stream)
-        try:
-            file.root = file.find_root(path)
-            yield file
-        except Unfamiliar as unfamiliar:
-            if file.summed:
-                raise
-            raise UnreadableFile(f"{path} is damaged, or cannot be read ({unfamiliar})", REWRITE) from unfamiliar
-
-
 class File:
     """The objects of a file by their addresses; `root` is that of the outermost group."""
 
@@ -308,6 +294,20 @@ class File:
         rest = unpacker.flush()
         yield rest
         _require_size(wanted, got + len(rest) if unpacker.eof else 0)
+
+
+@contextmanager
+def opened(path: Path, kind: type[File] = File) -> Iterator[File]:
+    """The file; what is found wrong within the block is told as damage to the file."""
+    with decompressing(path), open(path, "rb") as stream:
+        file = kind(stream)
+        try:
+            file.root = file.find_root(path)
+            yield file
+        except Unfamiliar as unfamiliar:
+            if file.summed:
+                raise
+            raise UnreadableFile(f"{path} is damaged, or cannot be read ({unfamiliar})", REWRITE) from unfamiliar
 
 
 def _message(kind: int, flags: int, body: bytes, tour: Tour[tuple[int, int]]) -> tuple[int, bytes]:

@@ -1,10 +1,11 @@
-"""Volumes from files and to files: NIfTI, NRRD, MetaImage and DICOM, whichever frame each of them is in.
+"""Volumes from files and to files: NIfTI, NRRD, MetaImage, DICOM and (read only) TIFF stacks, each in its own frame.
 
 A volume is intensity unless it was asked for as labels: CTs are stored as integers too, so a file's type says nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,32 +24,48 @@ if TYPE_CHECKING:
 
 NIFTI = (".nii", ".nii.gz")
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+TIFF = (".tif", ".tiff")
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 MAGIC = {b"NRRD": ".nrrd", b"ObjectType": ".mha", b"NDims": ".mha", b"\x1f\x8b": ".nii.gz"}
-READABLE = "a volume is a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file, or a folder or zip of DICOM slices"
+READABLE = (
+    "a volume is a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file, a folder or zip of DICOM slices, or a .tif stack"
+)
 # What every format and every reader of it can hold.
 WRITTEN_TYPES = ("float32", "uint8", "int8", "uint16", "int16", "uint32", "int32")
 
 
-def read(path: Path | str, *, space: str | None = None, series: str | None = None) -> Volume:
+def read(
+    path: Path | str,
+    *,
+    space: str | None = None,
+    series: str | None = None,
+    spacing_mm: Sequence[float] | None = None,
+) -> Volume:
     """An intensity volume, float32 with slope and intercept applied, LPS mm.
 
-    space   the name of its patient space; the file's stem (a DICOM folder's name) where none is given
-    series  of DICOM: a SeriesInstanceUID or the end of one, where several lie together
+    space       the name of its patient space; the file's stem (a DICOM folder's name) where none is given
+    series      of DICOM: a SeriesInstanceUID or the end of one, where several lie together
+    spacing_mm  (3,) of a TIFF stack, which does not know it: between columns, rows and pages
     """
-    stored = _opened(Path(path), series)
+    stored = _opened(Path(path), series, spacing_mm)
     return Volume(intensities(stored), stored.grid, space or stored.space)
 
 
-def read_labels(path: Path | str, *, space: str | None = None, series: str | None = None) -> Volume:
+def read_labels(
+    path: Path | str,
+    *,
+    space: str | None = None,
+    series: str | None = None,
+    spacing_mm: Sequence[float] | None = None,
+) -> Volume:
     """A label volume, in the smallest of uint8, int16 and int32 that holds it; a fraction in the file is an error."""
-    stored = _opened(Path(path), series)
+    stored = _opened(Path(path), series, spacing_mm)
     return Volume(labels(stored), stored.grid, space or stored.space, "labels")
 
 
-def read_grid(path: Path | str, *, series: str | None = None) -> Grid:
+def read_grid(path: Path | str, *, series: str | None = None, spacing_mm: Sequence[float] | None = None) -> Grid:
     """Where a file's voxels lie; only its header is read."""
-    return _opened(Path(path), series).grid
+    return _opened(Path(path), series, spacing_mm).grid
 
 
 def series_in(path: Path | str) -> list[DicomSeries]:
@@ -88,11 +105,15 @@ def write(
         itk_writing.write(data, volume.grid, kind, path)
 
 
-def _opened(path: Path, series: str | None) -> Stored:
+def _opened(path: Path, series: str | None, spacing_mm: Sequence[float] | None) -> Stored:
     _existing(path)
     form = "dicom" if path.is_dir() else _format(path)
     if series is not None and form != "dicom":
         raise BadInput(f"{path} is not DICOM: it has no series '{series}' to choose", "leave --series out")
+    if spacing_mm is not None and form != "tiff":
+        raise BadInput(
+            f"{path} says itself how large its voxels are; only a TIFF stack does not", "leave --spacing-mm out"
+        )
     if form == "dicom":
         from homolog.io import dicom
 
@@ -101,6 +122,10 @@ def _opened(path: Path, series: str | None) -> Stored:
         from homolog.io import nifti
 
         return nifti.opened(path)
+    if form == "tiff":
+        from homolog.io import tiff_stacks
+
+        return tiff_stacks.opened(path, spacing_mm)
     from homolog.io import itk_volumes
 
     return itk_volumes.opened(path)
@@ -117,6 +142,8 @@ def _format(path: Path) -> str:
         return "nifti"
     if suffix in ITK:
         return "itk"
+    if suffix in TIFF:
+        return "tiff"
     with open(path, "rb") as file:
         first = file.read(348)
     if first[128:132] == b"DICM" or first[:4] == b"PK\3\4" or suffix in (".dcm", ".ima"):

@@ -22,6 +22,7 @@ from homolog.kernels import (
     inversion,
     jacobian,
     label_votes,
+    line_integrals,
     mind,
     mixture,
     neighbours,
@@ -88,6 +89,7 @@ def warm() -> None:
     likely = np.linspace(0.2, 1.0, 5)
     consensus.draw(voxels, voxels, likely, likely, most_cosine=0.7, most_scale=1.6, seed=0, count=2, keep=1)
     _warm_groups(voxels)
+    _warm_rays()
 
 
 def _warm_groups(position: np.ndarray) -> None:
@@ -105,6 +107,19 @@ def _warm_groups(position: np.ndarray) -> None:
     coefficients = splatting.advanced(coefficients, splatting.splatted(pull, points), 0.1, free, True)
     splatting.displaced(coefficients, points, position)
     splatting.farthest(coefficients)
+
+
+def _warm_rays() -> None:
+    """Four rays through a few voxels, by each method."""
+    bundle = np.array([[1.0, 1.0, -9.0], [0.0, 0.0, 1.0], [0.1, 0.0, 0.0], [0.0, 0.1, 0.0]])
+    for dtype in (np.float32, np.float64):
+        volume, picture = np.ones((4, 4, 4), dtype), np.ones((2, 2), dtype)
+        for method in line_integrals.METHODS:
+            line_integrals.integrals(volume, bundle, (2, 2), method, 1.0)
+            line_integrals.spread(picture, bundle, (4, 4, 4), method, 1.0)
+    for kind in (np.uint8, np.int16, np.int32):
+        labels = np.zeros((4, 4, 4), kind)
+        line_integrals.by_label(np.ones((4, 4, 4), np.float32), labels, bundle, (2, 2), 1)
 
 
 if __name__ == "__main__":

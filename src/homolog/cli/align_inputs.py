@@ -1,0 +1,368 @@
+"""A volume and X-rays of it, with all that was said about them, read and checked before anything is computed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from homolog.cli.align_config import Align
+from homolog.cli.naming import named_apart
+from homolog.errors import BadInput, GridMismatch, SpaceMismatch
+from homolog.io import volumes, xray_pictures
+from homolog.io.cameras import read_cameras
+from homolog.io.checks import require_contrast, require_finite
+from homolog.io.files import content_hash, require_file, stem_of, suffix_of
+from homolog.io.records import End, file_hash
+from homolog.io.xray_turns import EVERY_TURN, Turn
+from homolog.io.xrays import Xray, read_xray
+from homolog.space.attenuation import AIR_HU, attenuation, relative_attenuation
+from homolog.space.camera import Camera
+from homolog.space.camera_poses import PlacedCamera
+from homolog.space.projection import Projection
+from homolog.space.volume import Volume
+
+log = logging.getLogger("homolog")
+
+# Worlds that cameras stand in: the patient's LPS mm; his axes about the isocentre; one that nobody knows.
+PATIENT, ISOCENTRE, UNKNOWN = "patient", "isocentre", "unknown"
+# A CT's air is near -1000; no picture whose numbers grow from 0 goes that low.
+LEAST_HU = -200.0
+# Of the largest attenuation: what is less is air, or foam, and no part of the body.
+AIR = 0.05
+# From a picture seen from the detector to the one seen from the source.
+OVER = Turn(left_right=True)
+TURNS = {tuple(turn.matrix.ravel()): turn for turn in EVERY_TURN}
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One X-ray, seen from the source.
+
+    path      its file
+    name      of what is made of it
+    picture   (rows, columns) float32, line integrals
+    mask      (rows, columns) bool, what is compared, or None
+    camera    what took it; where it stands is unknown where `stands` is False
+    stands    whether the camera's file or the header says where it stands
+    turn      from the picture as its file stores it to this one
+    assumed   sentences on what was taken for granted
+    """
+
+    path: Path
+    name: str
+    picture: np.ndarray
+    mask: np.ndarray | None
+    camera: PlacedCamera
+    stands: bool
+    turn: Turn
+    assumed: tuple[str, ...]
+
+    @property
+    def stored_picture(self) -> np.ndarray:
+        """(rows, columns), as in the file."""
+        return self.turn.back.data(self.picture)
+
+    def stored(self, camera: Camera, camera_from_rig: np.ndarray) -> tuple[Camera, np.ndarray]:
+        """A camera and its place in the rig, for the picture as its file stores it."""
+        return self.turn.back.camera(camera), self.turn.back.pose(camera_from_rig)
+
+    def seen(self, camera: Camera, camera_from_rig: np.ndarray) -> tuple[Camera, np.ndarray]:
+        """What `stored` was made from."""
+        return self.turn.camera(camera), self.turn.pose(camera_from_rig)
+
+    def mirrored(self) -> Shot:
+        """The same with a picture that was stored as seen from the detector turned over."""
+        mask = None if self.mask is None else OVER.data(self.mask)
+        turn = TURNS[tuple((OVER.matrix @ self.turn.matrix).ravel())]
+        return replace(self, picture=OVER.data(self.picture), mask=mask, camera=self.camera.flipped(), turn=turn)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """All of it.
+
+    volume     attenuation, 1/mm, of the body that is looked for
+    patient    the volume's file, grid and hash
+    shots      the X-rays
+    body_mm    (8, 3) LPS mm: the corners of the box around what attenuates
+    assumed    sentences on what was taken for granted of the volume
+    """
+
+    volume: Volume
+    patient: End
+    shots: tuple[Shot, ...]
+    body_mm: np.ndarray
+    assumed: tuple[str, ...]
+
+    @property
+    def cameras_from_rig(self) -> list[np.ndarray]:
+        """One an X-ray (4, 4), seen from the source: the identity for one alone, else where they stand."""
+        if len(self.shots) == 1:
+            return [np.eye(4)]
+        return [np.array(shot.camera.camera_from_world) for shot in self.shots]
+
+    @property
+    def projections(self) -> list[Projection]:
+        return [
+            Projection(shot.picture, shot.camera.camera, pose, shot.name, shot.mask)
+            for shot, pose in zip(self.shots, self.cameras_from_rig)
+        ]
+
+    @property
+    def middle_mm(self) -> np.ndarray:
+        """(3,) LPS mm: of the body's box."""
+        return np.asarray(self.body_mm.mean(axis=0))
+
+
+def read_case(ct: Path, xrays: Sequence[Path], config: Align) -> Case:
+    """The volume as attenuation and the X-rays with their cameras."""
+    if not xrays:
+        raise BadInput("no X-ray is named", "homolog align CT XRAY -o RUN")
+    shots = _shots(xrays, config)
+    picture = _volume(ct, config)
+    volume, assumed = _attenuation(picture, ct, config)
+    patient = End(picture.space, picture.grid, ct.resolve(), content_hash(picture))
+    return Case(volume, patient, shots, _body(volume, ct, config), assumed)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The volume
+
+
+def _volume(path: Path, config: Align) -> Volume:
+    spacing: dict[str, Any] = {} if config.spacing_mm is None else {"spacing_mm": config.spacing_mm}
+    picture = volumes.read(path, **spacing)
+    require_finite(picture, str(path))
+    require_contrast(picture, str(path))
+    return picture
+
+
+def _attenuation(picture: Volume, path: Path, config: Align) -> tuple[Volume, tuple[str, ...]]:
+    """In 1/mm, and what was assumed to get there."""
+    mask = _body_mask(picture, path, config)
+    least = float(picture.numpy().min())
+    hu = config.values == "hu" or (config.values == "auto" and least < LEAST_HU)
+    if hu:
+        floor = AIR_HU if config.floor is None else config.floor
+        found = attenuation(picture, energy_kev=config.energy_kev, floor_hu=floor, mask=mask)
+        return found, (f"the volume's values are Hounsfield units; at or below {floor:g} nothing attenuates",)
+    if config.values == "auto" and least < 0:
+        raise BadInput(
+            f"{path} holds values from {least:g} on: neither Hounsfield units, whose air is -1000, nor numbers from 0",
+            "--values hu, or --values relative",
+        )
+    floor = 0.0 if config.floor is None else config.floor
+    found = relative_attenuation(picture, energy_kev=config.energy_kev, floor=floor, mask=mask)
+    said = f"the volume's values are no Hounsfield units (they begin at {least:g}): taken as growing with attenuation"
+    return found, (said,)
+
+
+def _body_mask(picture: Volume, path: Path, config: Align) -> np.ndarray | None:
+    if config.volume_mask is None:
+        if config.labels:
+            raise BadInput("--labels are of --volume-mask, and none was given", "--volume-mask LABELS.nii.gz")
+        return None
+    labels = volumes.read_labels(config.volume_mask, space=picture.space)
+    if not labels.grid.same_as(picture.grid):
+        theirs, ours = ("x".join(map(str, grid.shape)) for grid in (labels.grid, picture.grid))
+        raise GridMismatch(
+            f"--volume-mask {config.volume_mask} is on {theirs} voxels, {path} on {ours}: is it of that volume?",
+            f"if so: homolog apply identity {config.volume_mask} --labels --like {path} -o mask_there.nii.gz",
+        )
+    kept = np.isin(labels.numpy(), config.labels) if config.labels else labels.numpy() != 0
+    if not kept.any():
+        there = ", ".join(map(str, np.unique(labels.numpy())[:20]))
+        raise BadInput(f"{config.volume_mask} has nothing of labels {config.labels or 'above 0'}; it has {there}")
+    return np.asarray(kept)
+
+
+def _body(volume: Volume, path: Path, config: Align) -> np.ndarray:
+    """(8, 3) LPS mm: the corners of the box around what attenuates."""
+    data = volume.numpy()
+    inside = data > AIR * data.max()
+    if not inside.any() or data.max() <= 0:
+        raise BadInput(
+            f"nothing of {path} attenuates" + (f" above {config.floor:g}" if config.floor is not None else ""),
+            "a lower --floor, or another --volume-mask",
+        )
+    spans = []
+    for axis in range(3):
+        along = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
+        spans.append((int(along[0]), int(along[-1]) + 1))
+    return volume.grid.cropped([span[0] for span in spans], [span[1] for span in spans]).corners()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The X-rays
+
+
+def _shots(paths: Sequence[Path], config: Align) -> tuple[Shot, ...]:
+    for path in paths:
+        require_file(path)
+    names = [each.name for each in named_apart(list(paths))]
+    given = _cameras(config.camera, paths, names, config) if config.camera else [None] * len(paths)
+    masks = _masks(paths, config)
+    shots = [_shot(*each, config) for each in zip(paths, names, given, masks)]
+    if isinstance(config.start, Path):
+        shots = _standing(shots, _cameras([config.start], paths, names, config), config.start)
+    shots = [shot.mirrored() if shot.camera.mirrored else shot for shot in shots]
+    if len(shots) > 1:
+        _require_one_world(shots)
+    return tuple(shots)
+
+
+def _standing(shots: Sequence[Shot], starts: Sequence[PlacedCamera], path: Path) -> list[Shot]:
+    """X-rays whose cameras stand nowhere yet stand where the start says."""
+    for shot, start in zip(shots, starts):
+        if start.world != PATIENT:
+            raise SpaceMismatch(
+                f"{path} says where a camera stands in '{start.world}', not in the patient", "--start grid"
+            )
+        if shot.stands and shot.camera.mirrored != start.mirrored:
+            sides = ("detector", "source") if start.mirrored else ("source", "detector")
+            raise BadInput(
+                f"by {path} {shot.path} is seen from the {sides[0]}, by its camera from the {sides[1]}: one of them is "
+                "mirrored",
+                "homolog camera info FILE says how a file's picture is seen",
+            )
+    return [
+        shot if shot.stands else replace(shot, camera=replace(start, camera=shot.camera.camera), stands=True)
+        for shot, start in zip(shots, starts)
+    ]
+
+
+def _shot(path: Path, name: str, given: PlacedCamera | None, mask: Path | None, config: Align) -> Shot:
+    placed = given or _beside(path)
+    if placed is not None and config.focal_mm is not None:
+        log.warning("%s: its camera is known, so --focal-mm and --pitch-mm are not used", path)
+    xray = read_xray(
+        path,
+        camera=None if placed is None else placed.camera,
+        focal_mm=None if placed else config.focal_mm,
+        pitch_mm=None if placed else config.pitch_mm,
+        intensity=config.intensity,
+        frame=config.frame,
+    )
+    for warning in xray.warnings:
+        log.warning("%s: %s", path, warning)
+    assumed, stands = list(xray.assumed), placed is not None or xray.camera_from_world is not None
+    if placed is None:
+        pose = np.eye(4) if xray.camera_from_world is None else xray.camera_from_world
+        placed = PlacedCamera(xray.camera or _no_camera(path), pose, name, _world_of(xray))
+    if not stands:
+        assumed.append("nothing says where its camera stands; taken as seen from the source")
+    kept = xray.mask if mask is None else xray.turn.data(_mask(mask, path, xray.turn.back.data(xray.data).shape))
+    return Shot(path, name, xray.data, kept, placed, stands, xray.turn, tuple(assumed))
+
+
+def _world_of(xray: Xray) -> str:
+    """Of a header: the patient's own frame, or his axes about the isocentre."""
+    if xray.camera_from_world is None:
+        return UNKNOWN
+    return PATIENT if xray.world == "the patient's LPS mm" else ISOCENTRE
+
+
+def _cameras(
+    files: Sequence[Path], paths: Sequence[Path], names: Sequence[str], config: Align
+) -> Sequence[PlacedCamera]:
+    """Those of some files, one for each X-ray: by their names where these are the X-rays', else in order."""
+    found = [placed for path in files for placed in read_cameras(path, **_unsaid(path, paths[0], config))]
+    known = {placed.name: placed for placed in found}
+    if len(known) == len(found) and all(name in known for name in names):
+        return [known[name] for name in names]
+    if len(found) != len(paths):
+        raise BadInput(
+            f"{', '.join(map(str, files))}: {len(found)} cameras for {len(paths)} X-rays",
+            "name one camera for each X-ray, in the order of the X-rays",
+        )
+    return found
+
+
+def _unsaid(path: Path, xray: Path, config: Align) -> dict[str, Any]:
+    """What such a file of cameras does not say, and the X-ray does."""
+    if suffix_of(path) == ".json":
+        return {}
+    shape = read_xray(xray, mirror=False, intensity="log", frame=config.frame).data.shape
+    return {"size_px": shape, "pitch_mm": config.pitch_mm}
+
+
+def _beside(path: Path) -> PlacedCamera | None:
+    """The camera that `homolog drr` leaves beside a picture."""
+    place = path.with_name(f"{stem_of(path)}.json")
+    if not place.exists():
+        place = path.with_name(f"{path.name}.json")
+    if not place.exists():
+        return None
+    found = read_cameras(place)
+    return found[0] if len(found) == 1 else None
+
+
+def _no_camera(path: Path) -> Camera:
+    raise BadInput(
+        f"nothing says with which camera {path} was taken: no --camera, no {stem_of(path)}.json beside it, no "
+        "distances in its header",
+        "--camera FILE, or --focal-mm 1000 --pitch-mm 0.3",
+    )
+
+
+def _require_one_world(shots: Sequence[Shot]) -> None:
+    for shot in shots:
+        if not shot.stands:
+            raise BadInput(
+                f"nothing says where the camera of {shot.path} stands among the others",
+                "--camera FILE for each X-ray, all in one frame; or align each X-ray alone",
+            )
+    worlds = {shot.camera.world for shot in shots}
+    if len(worlds) > 1:
+        raise SpaceMismatch(
+            f"the cameras stand in different worlds ({', '.join(sorted(worlds))}), so nothing says how they stand to "
+            "each other",
+            "--camera FILE for each X-ray, all in one frame; or align each X-ray alone",
+        )
+
+
+def _masks(paths: Sequence[Path], config: Align) -> Sequence[Path | None]:
+    if not config.mask:
+        return [None] * len(paths)
+    if len(config.mask) != len(paths):
+        raise BadInput(
+            f"{len(config.mask)} masks are named for {len(paths)} X-rays", "--mask with one picture for each X-ray"
+        )
+    return config.mask
+
+
+def _mask(path: Path, xray: Path, shape: tuple[int, int]) -> np.ndarray:
+    """(rows, columns) bool: where a picture is not 0."""
+    values = xray_pictures.opened(path).values
+    if values.shape != shape:
+        raise GridMismatch(
+            f"--mask {path} has {values.shape[0]} rows and {values.shape[1]} columns, {xray} {shape[0]} and {shape[1]}",
+            "draw the mask on this very picture",
+        )
+    if not values.any():
+        raise BadInput(f"--mask {path} is 0 everywhere: nothing of {xray} would be compared", "1 where it is compared")
+    return np.asarray(values != 0)
+
+
+def hashes(case: Case, config: Align) -> dict[str, Any]:
+    """What decides the pose, apart from the method's options: of files their bytes."""
+    said = [config.volume_mask, config.landmarks, *config.mask, *config.landmarks_px, *config.camera]
+    start = config.start
+    return {
+        "volume": case.patient.content_hash,
+        "xrays": [file_hash(shot.path) for shot in case.shots],
+        "cameras": [_numbers(shot.camera) for shot in case.shots],
+        "files": [file_hash(path) for path in said if path is not None],
+        "start": file_hash(start) if isinstance(start, Path) else start,
+        "flags": [config.labels, config.values, config.floor, config.energy_kev, config.intensity, config.frame],
+    }
+
+
+def _numbers(placed: PlacedCamera) -> list[Any]:
+    camera = placed.camera
+    return [camera.focal_mm, camera.size_px, camera.pitch_mm, camera.centre_px, placed.camera_from_world.tolist()]

@@ -1,0 +1,42 @@
+"""Pieces that networks share."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+# Channels a group of group normalisation.
+GROUP = 8
+
+
+def norm2d(kind: str, channels: int) -> nn.Module:
+    """Batch or group normalisation of pictures."""
+    return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(max(1, channels // GROUP), channels)
+
+
+def activation(smooth: bool, *, inplace: bool = False) -> nn.Module:
+    """SiLU, which has a second derivative, or ReLU, which can save memory by working in place."""
+    return nn.SiLU() if smooth else nn.ReLU(inplace)
+
+
+def halving(smooth: bool) -> nn.Module:
+    """The mean or the maximum of four pixels."""
+    return nn.AvgPool2d(2) if smooth else nn.MaxPool2d(2)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions without narrowing, each normalised, beside an identity (He et al., CVPR 2016)."""
+
+    def __init__(self, channels: int, norm: str, smooth: bool) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for size in (1, 3, 1):
+            layers += [nn.Conv2d(channels, channels, size, padding=size // 2, bias=False), norm2d(norm, channels)]
+            layers += [activation(smooth)]
+        self.inner = nn.Sequential(*layers[:-1])
+        self.after = activation(smooth)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(N, C, rows, columns), as it comes."""
+        out: torch.Tensor = self.after(pictures + self.inner(pictures))
+        return out

@@ -1,0 +1,57 @@
+"""What networks are made of: one frozen Config a network. Only the standard library is imported here.
+
+A file of weights carries its network's Config, so that it can be built again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ProstNetConfig:
+    """The network of the projective spatial transformer, and the size of what it is shown."""
+
+    spacing_mm: float = 2.33203125
+    """mm, the voxels of the volume it is shown."""
+    pixels: int = 128
+    """Pixels along the longer side of the X-ray it is shown."""
+    volume_channels: tuple[int, ...] = (4, 8, 16, 8, 3)
+    """Channels after each 3x3x3 convolution; the last ones are projected."""
+    volume_step: int = 1
+    """1: convolutions see every voxel; 2: means of eight, and their result is brought back to all voxels."""
+    picture_channels: tuple[int, ...] = (16, 64, 128, 64)
+    """Channels after each 3x3 convolution of a picture; the picture is halved after all but the last."""
+    norm: Literal["batch", "group"] = "batch"
+    """Group normalisation does not depend on who else is in a batch, so that it is the same in training and after."""
+    smooth: bool = False
+    """SiLU and means in place of ReLU and maxima: the similarity's gradient is then continuous in the pose."""
+    places: bool = False
+    """Pictures come with three channels more: where each pixel's ray goes, across and down, and whether it is known."""
+    details_px: int = 0
+    """Pixels of the square by whose mean and deviation the X-ray is shown a second time, so that bone stands out
+    from the trunk around it; 0: it is shown once."""
+    moments: bool = False
+    """Features are compared by their means and moments over the picture as well as place by place: what is far apart
+    then still has a gradient that says which way to go."""
+    inside: bool = False
+    """What the 3D branch adds is kept to where the volume is not 0, so that the size of its box does not matter."""
+
+
+# As published, 781,723 parameters.
+PAPER = ProstNetConfig()
+# To train on a processor: pixels are about as large, where the patient is, as voxels.
+LIGHT = ProstNetConfig(
+    spacing_mm=5.0,
+    pixels=40,
+    volume_step=2,
+    picture_channels=(16, 32, 64, 64),
+    norm="group",
+    smooth=True,
+    places=True,
+    details_px=9,
+    moments=True,
+    inside=True,
+)
+PROST_NETS = {"paper": PAPER, "light": LIGHT}

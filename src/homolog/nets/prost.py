@@ -1,0 +1,184 @@
+"""The network of the projective spatial transformer (Gao et al., MICCAI 2020), without the projection in its middle.
+
+A volume becomes channels, which are projected by whoever calls; the projection and the X-ray become features; how
+unlike they are is the mean of their squared differences, the learned similarity L_N.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from homolog.nets.blocks import Bottleneck, activation, halving
+from homolog.nets.configs import ProstNetConfig
+
+# Attenuation in 1/mm is shown to the network in multiples of this, about that of water at 70 keV,
+WATER_PER_MM = 0.02
+# and a projection in multiples of 50 mm of it: bone then comes to about 1.
+WATER_MM = 50.0
+# Voxels that the 3D branch looks at together, besides as many planes at each end as it has convolutions.
+SLAB_VOXELS = 2**18
+
+
+class ProstNet(nn.Module):
+    """Volume -> channels, projections -> features, X-rays -> features."""
+
+    def __init__(self, config: ProstNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.volume_branch = _volume_branch(config)
+        channels = config.volume_channels[-1]
+        self.moving_branch = _picture_branch(channels + _places(config), config)
+        self.fixed_branch = _picture_branch(1 + bool(config.details_px) + _places(config), config)
+
+    def channels(self, volume: torch.Tensor) -> torch.Tensor:
+        """(C, I, J, K) float32 in 1/mm, to be projected, of a volume (I, J, K) in 1/mm."""
+        seen = volume[None, None] / WATER_PER_MM
+        added = _lifted(_by_slabs(self.volume_branch, _lowered(seen, self.config.volume_step)), seen)
+        if self.config.inside:
+            added = added * (seen > 0)
+        # the volume itself is in each channel; the branch adds to it
+        out: torch.Tensor = (seen + added)[0] * WATER_PER_MM
+        return out
+
+    def moving(self, projections: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Features of projected channels.
+
+        projections  (N, C, rows, columns), line integrals
+        places       (3, rows, columns): how far each ray leans across and down, and 1 where the X-ray is known, else 0
+        """
+        shown = projections * places[2] / (WATER_PER_MM * WATER_MM)
+        out: torch.Tensor = self.moving_branch(self._with_places(shown, places))
+        return out
+
+    def fixed(self, pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Features of X-rays (N, 1, rows, columns); their gain and offset do not matter."""
+        shown = standardised(pictures, places[2])
+        if self.config.details_px:
+            shown = torch.cat((shown, detailed(shown, places[2], self.config.details_px)), 1)
+        out: torch.Tensor = self.fixed_branch(self._with_places(shown, places))
+        return out
+
+    def _with_places(self, pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        if not self.config.places:
+            return pictures
+        return torch.cat((pictures, places.expand(len(pictures), *places.shape)), 1)
+
+    def unlikeness(self, moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+        """(N,): L_N, the mean squared difference of features (N, C, rows, columns), and that of their moments."""
+        apart = moving - fixed
+        local = (apart**2).flatten(1).mean(1)
+        return local + (moments(apart) ** 2).flatten(1).mean(1) if self.config.moments else local
+
+
+def moments(features: torch.Tensor) -> torch.Tensor:
+    """(N, C, 6): sixfold means of features times 1, x, y, xy, x^2 - y^2 and x^2 + y^2, with x and y from -1 to 1."""
+    y, x = (torch.linspace(-1, 1, n, dtype=features.dtype, device=features.device) for n in features.shape[2:])
+    y, x = y[:, None], x[None]
+    weights = torch.stack(torch.broadcast_tensors(1 + 0 * x * y, x + 0 * y, y + 0 * x, x * y, x**2 - y**2, x**2 + y**2))
+    return torch.einsum("ncij,mij->ncm", features, weights) / features[0, 0].numel() * len(weights)
+
+
+def standardised(pictures: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Pictures (N, 1, rows, columns) with mean 0 and deviation 1 over known pixels (rows, columns), 0 elsewhere."""
+    count = known.sum().clamp_min(1)
+    mean = (pictures * known).sum((-2, -1), keepdim=True) / count
+    centred = (pictures - mean) * known
+    deviation = ((centred**2).sum((-2, -1), keepdim=True) / count).sqrt()
+    return centred / deviation.clamp_min(1e-6)
+
+
+def detailed(pictures: torch.Tensor, known: torch.Tensor, size_px: int) -> torch.Tensor:
+    """Pictures (N, 1, rows, columns) less their local mean, over their local deviation; 0 where nothing is known."""
+
+    def mean(of: torch.Tensor) -> torch.Tensor:
+        return functional.avg_pool2d(of * known, size_px, 1, size_px // 2) / share
+
+    share = functional.avg_pool2d(known[None, None], size_px, 1, size_px // 2).clamp_min(1e-3)
+    centred = pictures - mean(pictures)
+    # what is flat is not to become noise: a twentieth of the whole picture's deviation, which is 1
+    deviation = mean(centred**2).sqrt().clamp_min(0.05)
+    return centred / deviation * known
+
+
+def built(config: ProstNetConfig, state: dict[str, torch.Tensor] | None = None) -> ProstNet:
+    """A network ready to compare with, with these weights or else drawn ones; nothing in it changes any more."""
+    network = ProstNet(config)
+    if state is not None:
+        network.load_state_dict(state)
+    return network.eval().requires_grad_(False)
+
+
+def config_of(record: dict[str, Any]) -> ProstNetConfig:
+    """The Config that a file of weights carries, from JSON's lists."""
+    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in record.items()}
+    return ProstNetConfig(**values)
+
+
+def record_of(config: ProstNetConfig) -> dict[str, Any]:
+    """A Config for JSON."""
+    return asdict(config)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Helpers
+
+
+def _places(config: ProstNetConfig) -> int:
+    return 3 if config.places else 0
+
+
+def _volume_branch(config: ProstNetConfig) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    before = 1
+    for channels in config.volume_channels:
+        layers += [nn.Conv3d(before, channels, 3, padding=1), activation(config.smooth, inplace=True)]
+        before = channels
+    return nn.Sequential(*layers)
+
+
+def _picture_branch(before: int, config: ProstNetConfig) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    *wide, last = config.picture_channels
+    for channels in wide:
+        layers += [nn.Conv2d(before, channels, 3, padding=1), activation(config.smooth)]
+        layers += [Bottleneck(channels, config.norm, config.smooth), halving(config.smooth)]
+        before = channels
+    layers += [nn.Conv2d(before, last, 3, padding=1)]
+    # a difference of features that are cut off at 0 has no gradient where both are; published with it, left out here
+    return nn.Sequential(*layers, *([] if config.smooth else [nn.ReLU()]))
+
+
+def _by_slabs(branch: nn.Sequential, volume: torch.Tensor) -> torch.Tensor:
+    """A branch of 3x3x3 convolutions, slab by slab, each computed again when its gradient is asked for.
+
+    So memory holds the layers of one slab and not of the whole volume, which at 128^3 take 0.7 GB.
+    """
+    planes, reach = volume.shape[2], sum(isinstance(layer, nn.Conv3d) for layer in branch)
+    together = max(1, SLAB_VOXELS // (volume.shape[3] * volume.shape[4]))
+    if planes <= together:
+        out: torch.Tensor = branch(volume)
+        return out
+    parts = []
+    for start in range(0, planes, together):
+        # what a cut does wrong goes in by a voxel a convolution, and is left out again
+        low, stop = max(0, start - reach), min(planes, start + together)
+        seen = volume[:, :, low : min(planes, stop + reach)]
+        part = checkpoint(branch, seen, use_reentrant=False) if torch.is_grad_enabled() else branch(seen)
+        parts.append(part[:, :, start - low : stop - low])
+    return torch.cat(parts, 2)
+
+
+def _lowered(volume: torch.Tensor, step: int) -> torch.Tensor:
+    return volume if step == 1 else functional.avg_pool3d(volume, step, ceil_mode=True)
+
+
+def _lifted(lowered: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    if lowered.shape[2:] == like.shape[2:]:
+        return lowered
+    return functional.interpolate(lowered, like.shape[2:], mode="trilinear")

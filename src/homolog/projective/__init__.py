@@ -1,0 +1,1 @@
+"""X-rays and a volume: where the volume lies in them."""

@@ -1,0 +1,178 @@
+"""From a pose uphill to the nearest best one, coarse to fine.
+
+Measures of the correlation family are sums of squares: 1 - NCC = |a - b|^2 / 2 of normalised pictures. So first
+derivatives give their curvature too, and steps are those of Levenberg and Marquardt. All others, and the correlations
+where plain ascent is asked for, go along the gradient, as far as it pays.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from homolog.projective import similarity
+from homolog.projective.configs import GradientConfig
+from homolog.projective.scene import Level, Scene
+from homolog.space.alignment import Alignment, AlignStep
+from homolog.space.projection import Projection
+from homolog.space.volume import Volume
+
+OnStep = Callable[[str, float, float], None]
+
+# A step that moves the body's typical place by less than this share of a voxel of its level is the last one.
+STILL = 0.01
+# A trust region's first damping, how it changes after a good and a bad step, and when there is nothing left to gain.
+DAMPING, BETTER, WORSE, HOPELESS = 1e-2, 0.3, 5.0, 1e6
+# Ascent: how far its first step carries the body's typical place, in voxels of the level.
+STRIDE = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Climb:
+    """Where a climb ended: the pose, its score, the way there, and whether it stood still."""
+
+    pose: np.ndarray
+    score: float
+    trace: tuple[AlignStep, ...]
+    converged: bool
+
+
+def align(
+    volume: Volume,
+    projections: Sequence[Projection],
+    start: np.ndarray,
+    config: GradientConfig = GradientConfig(),
+    *,
+    on_step: OnStep | None = None,
+) -> Alignment:
+    """Where the volume (attenuation, 1/mm) lies in the X-rays, from a start rig_from_patient (4, 4).
+
+    Of several starts the one that is best at the coarsest level goes on to the finer ones.
+    """
+    began = time.perf_counter()
+    scene = Scene(volume, tuple(projections), config.similarity)
+    poses = [start, *drawn(scene, start, config)]
+    found = climbed_through(scene, poses, config, on_step)
+    from homolog.projective.judging import alignment
+
+    return alignment(scene, found, scene.level(config.stages[-1]), began)
+
+
+def climbed_through(
+    scene: Scene, poses: Sequence[np.ndarray], config: GradientConfig, on_step: OnStep | None = None
+) -> Climb:
+    """The best of some poses, climbed level by level."""
+    trace: list[AlignStep] = []
+    best = Climb(poses[0], -np.inf, (), False)
+    for depth, stage in enumerate(config.stages):
+        level = scene.level(stage)
+        begun = list(poses) if depth == 0 else [best.pose]
+        ends = []
+        for n, pose in enumerate(begun):
+            name = f"{level.name}, start {n + 1}" if len(begun) > 1 else level.name
+            ends.append(climb(level, pose, config.most_steps, scene.radius_mm, steps=config.steps, name=name))
+            trace += ends[-1].trace
+            if on_step:
+                on_step(name, (depth + (n + 1) / len(begun)) / len(config.stages), ends[-1].score)
+        best = max(ends, key=lambda end: end.score)
+    return Climb(best.pose, best.score, tuple(trace), best.converged)
+
+
+def climb(
+    level: Level,
+    pose: np.ndarray,
+    most_steps: int,
+    radius_mm: float,
+    *,
+    steps: str = "marquardt",
+    name: str | None = None,
+) -> Climb:
+    """Uphill at one level until it stands still."""
+    second_order = steps == "marquardt" and similarity.MEASURES[level.views[0].measure.name].second
+    way = _marquardt if second_order else _ascent
+    return way(level, pose, most_steps, radius_mm, name or level.name)
+
+
+def _marquardt(level: Level, pose: np.ndarray, most_steps: int, radius_mm: float, name: str) -> Climb:
+    here = level.quadratic(pose)
+    trace = [AlignStep(name, here.value, pose)]
+    damping, still = DAMPING, STILL * float(level.projector.volume.grid.spacing_mm.min())
+    for _ in range(most_steps):
+        step = _damped(here.curvature, here.gradient, damping, radius_mm)
+        if not step.any():
+            return Climb(pose, here.value, tuple(trace), True)
+        tried = level.moved(pose, step)
+        there = level.quadratic(tried)
+        moved_mm = length_mm(step, radius_mm)
+        if there.value > here.value:
+            pose, here, damping = tried, there, max(damping * BETTER, 1e-6)
+            trace.append(AlignStep(name, here.value, pose))
+        else:
+            damping *= WORSE
+        if moved_mm < still or damping > HOPELESS:
+            return Climb(pose, here.value, tuple(trace), True)
+    return Climb(pose, here.value, tuple(trace), False)
+
+
+def _ascent(level: Level, pose: np.ndarray, most_steps: int, radius_mm: float, name: str) -> Climb:
+    """Along the gradient by the metric in which a turn counts as far as it moves the body's typical place."""
+    voxel_mm = float(level.projector.volume.grid.spacing_mm.min())
+    stride = STRIDE * voxel_mm
+    score, gradient = level.score_and_gradient(pose)
+    trace = [AlignStep(name, score, pose)]
+    for _ in range(most_steps):
+        direction = _uphill(gradient, radius_mm)
+        if not direction.any():
+            return Climb(pose, score, tuple(trace), True)
+        tried = level.moved(pose, stride * direction)
+        there, slope = level.score_and_gradient(tried)
+        if there > score:
+            # two steps that agree can be longer, two that do not overshot
+            agree = float(_uphill(slope, radius_mm) @ (metric(radius_mm) * direction))
+            pose, score, gradient = tried, there, slope
+            stride *= 1.5 if agree > 0.5 else (1.0 if agree > -0.2 else 0.5)
+            trace.append(AlignStep(name, score, pose))
+        else:
+            stride *= 0.4
+        if stride < STILL * voxel_mm:
+            return Climb(pose, score, tuple(trace), True)
+    return Climb(pose, score, tuple(trace), False)
+
+
+def metric(radius_mm: float) -> np.ndarray:
+    """(6,) mm^2: what the squares of a twist's parts count, a turn as far as it moves the body's typical place."""
+    return np.array([radius_mm**2] * 3 + [1.0] * 3)
+
+
+def length_mm(twist: np.ndarray, radius_mm: float) -> float:
+    """How far a twist moves the body's typical place."""
+    return float(np.sqrt((metric(radius_mm) * twist**2).sum()))
+
+
+def drawn(scene: Scene, start: np.ndarray, config: GradientConfig) -> list[np.ndarray]:
+    """Further starts about a pose, the given one not among them."""
+    rng = np.random.default_rng(config.seed)
+    level = scene.level(config.stages[0])
+    angle = np.radians(config.spread_degrees)
+    sigma = np.array([angle] * 3 + [config.spread_mm, config.spread_mm, 2 * config.spread_mm])
+    return [level.moved(start, sigma * rng.normal(size=6)) for _ in range(config.starts - 1)]
+
+
+def _damped(curvature: np.ndarray, gradient: np.ndarray, damping: float, radius_mm: float) -> np.ndarray:
+    """(6,): the step of a quadratic, shorter where it is damped; what the pictures do not see stays as it is."""
+    size = metric(radius_mm)
+    scale = float(np.max(np.diag(curvature) / size, initial=0.0))
+    if scale <= 0:
+        return np.zeros(6)
+    held = curvature + damping * np.diag(np.maximum(np.diag(curvature), 1e-3 * scale * size))
+    return np.asarray(np.linalg.solve(held, gradient))
+
+
+def _uphill(gradient: np.ndarray, radius_mm: float) -> np.ndarray:
+    """(6,): the steepest way up, 1 mm long; zero on a plain."""
+    direction = gradient / metric(radius_mm)
+    length = length_mm(direction, radius_mm)
+    return direction / length if length > 0 else np.zeros(6)

@@ -1,0 +1,266 @@
+"""ProST: the projective spatial transformer and its learned similarity (Gao et al., MICCAI 2020, arXiv:2003.10987;
+Gao et al., IEEE TMI 43:275, 2024).
+
+A volume is made into channels by a small 3D network, and projected; the projection and the X-ray are made into
+features by two 2D networks; the mean squared difference of these is L_N, trained so that its gradient points along the
+geodesic to the true pose. Going down it brings a pose from far away to where a measure like gradient NCC finds the
+rest.
+
+Departures from the paper, and why, are in docs/methods/prost.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from homolog.errors import BadInput
+from homolog.nets.configs import ProstNetConfig
+from homolog.nets.prost import ProstNet
+from homolog.projective.prost_configs import DescentConfig
+from homolog.projective.resizing import resized
+from homolog.projective.scene import Scene
+from homolog.space import se3, se3_torch
+from homolog.space.alignment import AlignStep
+from homolog.space.camera import Camera
+from homolog.space.grid import Grid
+from homolog.space.projecting_torch import project_torch
+from homolog.space.projection import Projection
+from homolog.space.sampling import resample
+from homolog.space.volume import Volume
+
+OnStep = Callable[[str, float, float], None]
+
+# How far a ray leans is shown to the networks times this: a C-arm's outermost rays lean by about 0.2.
+LEANING = 5.0
+# Air around what attenuates, in voxels, so that a projection fades where the volume ends.
+MARGIN = 1
+
+
+class ProjectiveTransformer(nn.Module):
+    """Projects any number of channels; differentiable twice to the pose and to the channels.
+
+    grid    of the channels, LPS mm
+    camera  what takes the pictures; its source, detector and pixels are in mm
+    """
+
+    def __init__(self, grid: Grid, camera: Camera, method: str = "trilinear", step_mm: float | None = None) -> None:
+        super().__init__()
+        self.grid, self.camera, self.method, self.step_mm = grid, camera, method, step_mm
+
+    def forward(self, channels: torch.Tensor, camera_from_world: torch.Tensor) -> torch.Tensor:
+        """(N, C, rows, columns) line integrals of channels (C, I, J, K) from poses (N, 4, 4)."""
+        return project_torch(
+            channels,
+            self.grid.world_from_voxel,
+            self.camera,
+            camera_from_world,
+            method=self.method,
+            step_mm=self.step_mm,
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the network is shown
+
+
+def shown_volume(body: Volume, config: ProstNetConfig) -> Volume:
+    """The volume (attenuation, 1/mm) along LPS with the network's voxels, around what attenuates."""
+    low, high = body.grid.bounds()
+    shape = np.ceil((high - low) / config.spacing_mm).astype(int) + 2 * MARGIN
+    # means of eight voxels need an even number of them
+    shape += -shape % config.volume_step
+    origin = (low + high) / 2 - (shape - 1) / 2 * config.spacing_mm
+    return resample(body, Grid.regular(shape.tolist(), config.spacing_mm, origin), outside=0.0)
+
+
+def places_of(camera: Camera, mask: np.ndarray | None = None) -> torch.Tensor:
+    """(3, rows, columns) float32: how far each pixel's ray leans across and down, and whether it is known."""
+    down = (np.arange(camera.size_px[0]) - camera.centre_px[1]) * camera.pitch_mm[0] / camera.focal_mm
+    across = (np.arange(camera.size_px[1]) - camera.centre_px[0]) * camera.pitch_mm[1] / camera.focal_mm
+    known = np.ones(camera.size_px) if mask is None else np.asarray(mask, float)
+    leaning = LEANING * np.stack(np.broadcast_arrays(across[None], down[:, None])) * known
+    return torch.from_numpy(np.concatenate((leaning, known[None])).astype(np.float32))
+
+
+def unlikenesses(
+    network: ProstNet,
+    channels: torch.Tensor,
+    transformer: ProjectiveTransformer,
+    fixed: torch.Tensor,
+    places: torch.Tensor,
+    poses: torch.Tensor,
+) -> torch.Tensor:
+    """(N,): L_N of poses camera_from_world (N, 4, 4), against features of X-rays (1 or N, C, rows, columns)."""
+    projections = transformer(channels, poses)
+    return network.unlikeness(network.moving(projections, places), fixed)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The similarity, for a search
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedSimilarity:
+    """A volume and X-rays as a trained network sees them; larger is better, as of all measures.
+
+    Poses and twists are those of `projective.scene`.
+
+    channels  (C, I, J, K) to be projected
+    views     of each X-ray: what projects, features, places, and camera_from_rig
+    pivot_mm  (3,) patient LPS mm
+    axes      (3, 3) the first camera's axes in the rig, as columns
+    """
+
+    network: ProstNet
+    channels: torch.Tensor
+    views: tuple[tuple[ProjectiveTransformer, torch.Tensor, torch.Tensor, torch.Tensor], ...]
+    pivot_mm: np.ndarray
+    axes: np.ndarray
+    name: str = "learned"
+
+    @classmethod
+    def of(cls, network: ProstNet, volume: Volume, projections: Sequence[Projection]) -> LearnedSimilarity:
+        """Of a volume (attenuation, 1/mm; the one body that is looked for) and X-rays, on the network's device."""
+        # the scene knows body, pivot and axes; its measure is not used
+        scene = Scene(volume, tuple(projections), "ncc")
+        device = next(network.parameters()).device
+        shown = shown_volume(scene.body, network.config)
+        with torch.no_grad():
+            channels = network.channels(torch.as_tensor(shown.numpy(), device=device))
+            views = tuple(_view(network, shown.grid, one, device) for one in projections)
+        return cls(network, channels, views, scene.pivot_mm, scene.axes)
+
+    def moved(self, rig_from_patient: np.ndarray, twist: np.ndarray) -> np.ndarray:
+        """(4, 4): the pose after a twist (6,)."""
+        pivot = rig_from_patient[:3, :3] @ self.pivot_mm + rig_from_patient[:3, 3]
+        return se3.about(pivot, twist, self.axes) @ rig_from_patient
+
+    def score(self, rig_from_patient: np.ndarray) -> float:
+        """Minus L_N, the mean over the X-rays."""
+        return float(self.scores(rig_from_patient[None])[0])
+
+    def scores(self, rig_from_patient: np.ndarray) -> np.ndarray:
+        """(N,): of poses (N, 4, 4), in one pass."""
+        with torch.no_grad():
+            return -self._unlikenesses(torch.as_tensor(rig_from_patient)).double().cpu().numpy()
+
+    def score_and_gradient(self, rig_from_patient: np.ndarray) -> tuple[float, np.ndarray]:
+        """Minus L_N, and its change (6,) by a twist, per rad and per mm."""
+        scores, gradients = self.scores_and_gradients(rig_from_patient[None])
+        return float(scores[0]), gradients[0]
+
+    def scores_and_gradients(self, rig_from_patient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) and (N, 6): of poses (N, 4, 4), in one pass."""
+        poses = torch.as_tensor(rig_from_patient)
+        twists = torch.zeros((len(poses), 6), dtype=torch.float64, requires_grad=True)
+        values = self._unlikenesses(self._moved(poses, twists))
+        (slopes,) = torch.autograd.grad(values.sum(), twists)
+        return -values.detach().double().cpu().numpy(), -slopes.numpy()
+
+    def _moved(self, poses: torch.Tensor, twists: torch.Tensor) -> torch.Tensor:
+        about_pivot = torch.eye(4, dtype=torch.float64)
+        about_pivot[:3, 3] = torch.as_tensor(self.pivot_mm)
+        axes = torch.as_tensor(self.axes)
+        along = torch.cat((twists[:, :3] @ axes.T, twists[:, 3:] @ axes.T), 1)
+        return se3_torch.moved(poses @ about_pivot, along) @ torch.linalg.inv(about_pivot)
+
+    def _unlikenesses(self, rig_from_patient: torch.Tensor) -> torch.Tensor:
+        total = []
+        for transformer, fixed, places, camera_from_rig in self.views:
+            poses = (camera_from_rig @ rig_from_patient).to(self.channels.device)
+            total.append(unlikenesses(self.network, self.channels, transformer, fixed, places, poses).cpu())
+        return torch.stack(total).mean(0)
+
+
+def _view(network: ProstNet, grid: Grid, projection: Projection, device: torch.device) -> tuple:
+    small = resized(projection, network.config.pixels)
+    least = 2 ** (len(network.config.picture_channels) - 1)
+    if min(small.camera.size_px) < least:
+        raise BadInput(
+            f"'{projection.name}' has {projection.camera.size_px} pixels; the network needs {least} along each side",
+            "give the X-ray as it was taken, not a thumbnail",
+        )
+    places = places_of(small.camera, small.mask).to(device)
+    picture = torch.as_tensor(small.data, device=device)[None, None]
+    camera_from_rig = torch.as_tensor(projection.camera_from_rig)
+    return ProjectiveTransformer(grid, small.camera), network.fixed(picture, places), places, camera_from_rig
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The first phase
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """Where the descent ended.
+
+    rig_from_patient  (4, 4): the best pose on the way
+    score             minus L_N there
+    converged         whether it had become flat
+    """
+
+    rig_from_patient: np.ndarray
+    score: float
+    trace: tuple[AlignStep, ...]
+    converged: bool
+
+
+def descend(
+    network: ProstNet,
+    volume: Volume,
+    projections: Sequence[Projection] | Projection,
+    start: np.ndarray,
+    config: DescentConfig = DescentConfig(),
+    *,
+    on_step: OnStep | None = None,
+) -> Descent:
+    """From a start rig_from_patient (4, 4) down the learned similarity until it is flat."""
+    views = (projections,) if isinstance(projections, Projection) else tuple(projections)
+    return descended(LearnedSimilarity.of(network, volume, views), start, config, on_step=on_step)
+
+
+def descended(
+    learned: LearnedSimilarity,
+    start: np.ndarray,
+    config: DescentConfig = DescentConfig(),
+    *,
+    on_step: OnStep | None = None,
+) -> Descent:
+    """The descent of a similarity that is ready.
+
+    Training fixes the gradient's direction, apart for turning and for shifting, and not its length. So a step has the
+    direction of the gradient and a length of its own, which shrinks when nothing better is found.
+    """
+    pose, share, speed, waited = start, 1.0, np.zeros(6), 0
+    best_score, best = -np.inf, start
+    trace: list[AlignStep] = []
+    for step in range(config.most_steps):
+        score, gradient = learned.score_and_gradient(pose)
+        trace.append(AlignStep("descent", score, pose))
+        if on_step:
+            on_step("descent", (step + 1) / config.most_steps, score)
+        waited = 0 if score > best_score else waited + 1
+        if score > best_score:
+            best_score, best = score, pose
+        if waited >= config.patience:
+            # back to the best place, more carefully
+            share, pose, waited, speed = share / 2, best, 0, np.zeros(6)
+            if share < config.flat:
+                return Descent(best, best_score, tuple(trace), True)
+            _, gradient = learned.score_and_gradient(pose)
+        speed = config.momentum * speed + (1 - config.momentum) * _uphill(gradient, config)
+        pose = learned.moved(pose, share * speed)
+    return Descent(best, best_score, tuple(trace), False)
+
+
+def _uphill(gradient: np.ndarray, config: DescentConfig) -> np.ndarray:
+    """(6,): the directions of turning and of shifting, with their strides."""
+    lengths = (np.linalg.norm(gradient[:3]), np.linalg.norm(gradient[3:]))
+    turn = gradient[:3] / max(lengths[0], 1e-30) * np.radians(config.stride_degrees)
+    shift = gradient[3:] / max(lengths[1], 1e-30) * config.stride_mm
+    return np.concatenate((turn, shift))

@@ -1,0 +1,23 @@
+"""The options of ProST's descent. Only the standard library is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DescentConfig:
+    """Down the learned similarity until it is flat: ProST's first phase."""
+
+    most_steps: int = 80
+    """Steps at most."""
+    stride_degrees: float = 3.0
+    """Degrees that the first steps turn the body by, where the similarity says nothing of how far."""
+    stride_mm: float = 7.0
+    """mm that the first steps shift the body by."""
+    momentum: float = 0.6
+    """0 to 1, how much of a step goes on in the next one."""
+    patience: int = 6
+    """Steps without anything better, after which strides are halved."""
+    flat: float = 0.1
+    """Share of the first stride below which the descent ends."""

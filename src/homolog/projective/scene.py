@@ -1,0 +1,197 @@
+"""Everything a pose is judged by: the volume, the X-rays and a measure of likeness, coarse or fine.
+
+A pose is `rig_from_patient`. It is changed by a twist (6,): a turn about the pivot, in rad, then a shift in mm, both
+along the first camera's axes, so that the sixth number is the depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from homolog.errors import BadInput
+from homolog.projective import similarity
+from homolog.projective.configs import Stage
+from homolog.projective.resizing import resized
+from homolog.projective.similarity import Quadratic
+from homolog.space import se3
+from homolog.space.camera import Camera
+from homolog.space.grid import Grid
+from homolog.space.projecting import Projector
+from homolog.space.projection import Projection
+from homolog.space.sampling import pyramid
+from homolog.space.volume import Volume
+
+# Voxels of air kept around what attenuates, so that it fades where it ends.
+MARGIN = 1
+# Of the largest attenuation: what is less is air, or a table's foam, and does not move the pivot.
+AIR = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """An X-ray at one size, ready to be compared with."""
+
+    projection: Projection
+    measure: Any
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(rows, columns) bool: what is compared."""
+        mask = self.projection.mask
+        return np.ones(self.projection.camera.size_px, bool) if mask is None else mask
+
+    def camera_from_patient(self, rig_from_patient: np.ndarray) -> np.ndarray:
+        return self.projection.camera_from_rig @ rig_from_patient
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The scene at one resolution.
+
+    pivot_mm  (3,) patient LPS mm
+    axes      (3, 3) the first camera's axes in the rig, as columns
+    """
+
+    name: str
+    projector: Projector
+    views: tuple[View, ...]
+    pivot_mm: np.ndarray
+    axes: np.ndarray
+
+    def moved(self, rig_from_patient: np.ndarray, twist: np.ndarray) -> np.ndarray:
+        """(4, 4): the pose after a twist (6,)."""
+        pivot = rig_from_patient[:3, :3] @ self.pivot_mm + rig_from_patient[:3, 3]
+        return se3.about(pivot, twist, self.axes) @ rig_from_patient
+
+    def score(self, rig_from_patient: np.ndarray, cameras: Sequence[Camera] | None = None) -> float:
+        """The mean likeness over the X-rays; larger is better."""
+        scores = []
+        for n, view in enumerate(self.views):
+            camera = view.projection.camera if cameras is None else cameras[n]
+            scores.append(view.measure.value(self.projector.image(camera, view.camera_from_patient(rig_from_patient))))
+        return float(np.mean(scores))
+
+    def score_and_gradient(self, rig_from_patient: np.ndarray) -> tuple[float, np.ndarray]:
+        """The mean likeness, and its change (6,) by a twist."""
+        score, gradient = 0.0, np.zeros(6)
+        for view in self.views:
+            image, jacobian = self.seen(view, rig_from_patient)
+            value, by_image = view.measure.value_and_gradient(image)
+            score += value / len(self.views)
+            gradient += np.einsum("rc,rck->k", by_image, jacobian) / len(self.views)
+        return score, gradient
+
+    def quadratic(self, rig_from_patient: np.ndarray) -> Quadratic:
+        """The mean likeness about a pose: its value, its change (6,) and its curvature (6, 6) by a twist."""
+        value, gradient, curvature = 0.0, np.zeros(6), np.zeros((6, 6))
+        for view in self.views:
+            here = view.measure.gauss_newton(*self.seen(view, rig_from_patient))
+            value += here.value / len(self.views)
+            gradient += here.gradient / len(self.views)
+            curvature += here.curvature / len(self.views)
+        return Quadratic(value, gradient, curvature)
+
+    def seen(
+        self, view: View, rig_from_patient: np.ndarray, camera: Camera | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The projection (rows, columns) from a view and its change (rows, columns, 6) by a twist."""
+        pose = view.camera_from_patient(rig_from_patient)
+        pivot = pose[:3, :3] @ self.pivot_mm + pose[:3, 3]
+        axes = view.projection.camera_from_rig[:3, :3] @ self.axes
+        return self.projector.image_and_jacobian(camera or view.projection.camera, pose, pivot, axes)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A volume and X-rays of it.
+
+    volume       attenuation in 1/mm: of all that the X-rays show, or of the one rigid body that is looked for
+    projections  at their full size
+    similarity   the name of a measure
+    """
+
+    volume: Volume
+    projections: tuple[Projection, ...]
+    similarity: str
+
+    def __post_init__(self) -> None:
+        if not self.projections:
+            raise BadInput("an alignment needs at least one X-ray")
+        if not np.isfinite(self.volume.numpy()).all() or self.volume.numpy().max() <= 0:
+            raise BadInput(
+                f"'{self.volume.space}' attenuates nothing, or holds numbers that are not finite: nothing to project",
+                "give a CT in HU, and a mask that covers some of its bone",
+            )
+
+    @cached_property
+    def body(self) -> Volume:
+        """The volume without the air around it."""
+        data = self.volume.numpy()
+        inside = np.argwhere(data > AIR * data.max())
+        start = np.maximum(inside.min(axis=0) - MARGIN, 0)
+        stop = np.minimum(inside.max(axis=0) + 1 + MARGIN, data.shape)
+        part = data[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+        return replace(self.volume, data=np.ascontiguousarray(part), grid=self.volume.grid.cropped(start, stop))
+
+    @cached_property
+    def pivot_mm(self) -> np.ndarray:
+        """(3,) patient LPS mm: the centre of what attenuates."""
+        data = self.body.numpy()
+        weights = np.where(data > AIR * data.max(), data, 0.0).astype(np.float64)
+        along = [weights.sum(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+        voxel = [float((sums * np.arange(len(sums))).sum() / sums.sum()) for sums in along]
+        return self.body.grid.world(np.array(voxel))
+
+    @property
+    def radius_mm(self) -> float:
+        """How far a typical place is from the pivot: half the root mean square over the corners of the body's box."""
+        return float(np.sqrt(((self.body.grid.corners() - self.pivot_mm) ** 2).sum(axis=1).mean()) / 2)
+
+    @cached_property
+    def axes(self) -> np.ndarray:
+        """(3, 3): the first camera's axes in the rig, as columns."""
+        return self.projections[0].camera_from_rig[:3, :3].T.copy()
+
+    def level(self, stage: Stage) -> Level:
+        """The scene as a stage of a search compares it."""
+        views = []
+        for projection in self.projections:
+            small = resized(projection, stage.size_px)
+            options = {"sigma_px": stage.sigma_px, "radius_px": stage.radius_px}
+            views.append(View(small, similarity.prepare(self.similarity, small.data, mask=small.mask, **options)))
+        return Level(stage.name, Projector(self._at(stage.spacing_mm)), tuple(views), self.pivot_mm, self.axes)
+
+    def depth_of(self, rig_from_patient: np.ndarray) -> float:
+        """mm: how far the pivot is in front of the first source."""
+        pose = self.projections[0].camera_from_rig @ rig_from_patient
+        return float(pose[2, :3] @ self.pivot_mm + pose[2, 3])
+
+    def _at(self, spacing_mm: float) -> Volume:
+        kept = self._volumes.get(spacing_mm)
+        if kept is None:
+            kept = self._volumes[spacing_mm] = at_spacing(self.body, spacing_mm)
+        return kept
+
+    @cached_property
+    def _volumes(self) -> dict[float, Volume]:
+        return {}
+
+
+def at_spacing(volume: Volume, spacing_mm: float) -> Volume:
+    """The volume with coarser voxels, and the same mass; as it is where its voxels are as coarse already."""
+    if (volume.grid.spacing_mm > 0.8 * spacing_mm).all():
+        return volume
+    return pyramid(volume, [spacing_mm])[0]
+
+
+def starting_pose(grid: Grid, pivot_mm: np.ndarray, depth_mm: float, rotation: np.ndarray) -> np.ndarray:
+    """(4, 4): turned so, with the pivot on the optical axis at a depth."""
+    out = np.eye(4)
+    out[:3, :3] = rotation
+    out[:3, 3] = np.array([0.0, 0.0, depth_mm]) - rotation @ pivot_mm
+    return out

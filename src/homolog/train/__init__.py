@@ -1,0 +1,1 @@
+"""One visible recipe a trained network, and the loop that they share."""

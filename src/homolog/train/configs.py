@@ -1,0 +1,48 @@
+"""The options of the recipes: one frozen Config a recipe, below each option its unit. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ProstConfig:
+    """How ProST's network is trained."""
+
+    net: Literal["light", "paper"] = "light"
+    """The network: as published, or a smaller one that a processor can train."""
+    patients: int = 120
+    """Virtual patients to train on."""
+    first_patient: int = 1000
+    """The seed of the first of them; seeds from 10000 on are kept for tests."""
+    growth: int = 25
+    """Steps after which one more patient is drawn, so that training can begin at once."""
+    volumes_a_step: int = 1
+    """Volumes that one step looks at."""
+    truths: int = 4
+    """True poses of each of them, an X-ray each."""
+    starts: int = 2
+    """Poses compared with each X-ray."""
+    volume_every: int = 4
+    """One step in so many trains the 3D branch too, which costs more than all the rest; published: 1."""
+    rate: float = 1e-3
+    """The optimiser's first rate."""
+    warm_steps: int = 100
+    """Steps until that rate is reached."""
+    calm_steps: int = 2000
+    """Steps after which the rate falls, with the root of their number."""
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or as published: stochastic gradient descent with momentum 0.9."""
+    length: float = 0.5
+    """How much the gradient's length counts beside its direction; published: 0."""
+    value: float = 0.2
+    """How much the similarity's own value counts, that it grows as the squared distance; published: 0."""
+    given: float = 0.5
+    """Share of the steps' volumes that are taken of the given ones, where there are any."""
+    turn_degrees: float = 9.45
+    """Degrees about each axis, the standard deviation of true and of compared poses about the nominal view."""
+    shift_mm: float = 22.4
+    """mm along each axis, likewise."""
+    view_degrees: float = 10.0
+    """Degrees of the C-arm's primary angle, the standard deviation of the nominal view about the one from the front."""

@@ -1,0 +1,301 @@
+"""ProST: its transformer, its network, and going down its similarity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from homolog import Grid, Volume
+from homolog.errors import BadInput
+from homolog.nets.configs import LIGHT, PAPER, ProstNetConfig
+from homolog.nets.prost import ProstNet, built, config_of, record_of, standardised
+from homolog.projective.prost import LearnedSimilarity, ProjectiveTransformer, descend, descended, shown_volume
+from homolog.projective.prost_configs import DescentConfig
+from homolog.space import se3, se3_torch
+from homolog.space.camera import Camera
+from homolog.space.projecting import project
+from homolog.space.projection import Projection
+from tests.geometry import oblique_grid, smooth_volume
+
+CAMERA = Camera(900.0, (24, 20), (9.0, 11.0), (8.2, 13.1))
+
+
+def box(grid: Grid, seed: int = 0) -> Volume:
+    """Attenuation above 0 in an oblique, anisotropic, left-handed grid."""
+    volume = smooth_volume(grid, "patient", seed, 0.02)
+    return volume.with_data(np.abs(volume.numpy()) + np.float32(0.005))
+
+
+def looking_at(point_mm: np.ndarray, depth_mm: float = 600.0, seed: int = 2) -> np.ndarray:
+    """camera_from_world: a point on the axis, from an oblique direction."""
+    out = np.eye(4)
+    out[:3, :3] = se3.rotation_exp(np.random.default_rng(seed).normal(size=3))
+    out[:3, 3] = np.array([4.0, -6.0, depth_mm]) - out[:3, :3] @ point_mm
+    return out
+
+
+def centre_of(grid: Grid) -> np.ndarray:
+    return grid.corners().mean(axis=0)
+
+
+BODY = box(oblique_grid((17, 14, 12), (9.0, 13.0, 11.0)))
+POSE = looking_at(centre_of(BODY.grid))
+# small enough to be quick, and still with every option on
+TINY = ProstNetConfig(12.0, 24, (2, 2), 2, (8, 8, 8), "group", True, True, 5, True, True)
+
+
+def taken(volume: Volume, pose: np.ndarray, camera: Camera = CAMERA) -> Projection:
+    return Projection(project(volume, camera, pose), camera)
+
+
+def similarity(seed: int = 0, config: ProstNetConfig = TINY, count: int = 1) -> LearnedSimilarity:
+    torch.manual_seed(seed)
+    rigs = [np.eye(4), se3.about(POSE[:3, 3], np.array([0.1, 1.2, -0.2, 5.0, 3.0, 20.0]))][:count]
+    pictures = [Projection(project(BODY, CAMERA, rig @ POSE), CAMERA, rig) for rig in rigs]
+    return LearnedSimilarity.of(built(config), BODY, pictures)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The transformer
+
+
+def test_the_transformer_projects_each_channel_as_a_volume_of_its_own():
+    other = box(BODY.grid, seed=5)
+    channels = torch.from_numpy(np.stack((BODY.numpy(), other.numpy())))
+    poses = np.stack((POSE, looking_at(centre_of(BODY.grid), seed=4)))
+    ours = ProjectiveTransformer(BODY.grid, CAMERA)(channels, torch.from_numpy(poses)).numpy()
+    for pose, pictures in zip(poses, ours):
+        for volume, picture in zip((BODY, other), pictures):
+            assert picture == pytest.approx(project(volume, CAMERA, pose), rel=1e-4, abs=1e-5)
+
+
+def test_the_anatomy_that_faces_the_source_is_not_cut_off():
+    # ones in a cube seen along an axis: the central ray runs through its whole side, and a voxel's half at each end
+    cube = Volume(np.ones((30, 30, 30), np.float32), Grid.regular((30, 30, 30), 12.0), "cube")
+    camera = Camera.centred(1020.0, (1, 1), 1.0)
+    pose = np.eye(4)
+    pose[:3, 3] = np.array([0, 0, 620.0]) - centre_of(cube.grid)
+    seen = ProjectiveTransformer(cube.grid, camera)(torch.ones(1, 30, 30, 30), torch.from_numpy(pose)[None])
+    assert float(seen) == pytest.approx(360.0, rel=1e-3)
+
+
+def test_a_loss_on_the_poses_gradient_can_be_differentiated_by_channels_and_pose():
+    grid = oblique_grid((3, 4, 3), (50.0, 40.0, 45.0))
+    camera = Camera(900.0, (2, 2), (60.0, 70.0), (0.6, 0.4))
+    channels = torch.from_numpy(np.random.default_rng(0).uniform(0.01, 0.03, (2, 3, 4, 3))).requires_grad_()
+    pose = torch.from_numpy(looking_at(centre_of(grid)))[None]
+    twist = torch.full((1, 6), 1e-2, dtype=torch.float64, requires_grad=True)
+
+    def projected(channels: torch.Tensor, twist: torch.Tensor) -> torch.Tensor:
+        return ProjectiveTransformer(grid, camera)(channels, se3_torch.moved(pose, twist))
+
+    assert torch.autograd.gradcheck(projected, (channels, twist), atol=1e-4)
+    assert torch.autograd.gradgradcheck(projected, (channels, twist), atol=1e-3)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The network
+
+
+def test_the_papers_network_has_the_papers_number_of_parameters():
+    assert sum(parameter.numel() for parameter in ProstNet(PAPER).parameters()) == 781_723
+
+
+def test_the_papers_network_adds_to_the_volume_and_keeps_its_size():
+    network = ProstNet(PAPER)
+    volume = torch.rand(9, 8, 7) * 0.03
+    added = network.channels(volume) - volume
+    assert added.shape == (3, 9, 8, 7)
+    assert float(added.detach().min()) >= -1e-6
+    with torch.no_grad():
+        assert network.fixed(torch.rand(2, 1, 128, 128), torch.ones(3, 128, 128)).shape == (2, 64, 16, 16)
+
+
+def test_slabs_change_neither_what_is_added_nor_its_gradient(monkeypatch):
+    from homolog.nets import prost
+
+    torch.manual_seed(0)
+    network, volume = ProstNet(LIGHT), torch.rand(34, 9, 10) * 0.03
+    found = []
+    for voxels in (10**6, 100):
+        monkeypatch.setattr(prost, "SLAB_VOXELS", voxels)
+        network.zero_grad()
+        channels = network.channels(volume)
+        (channels * torch.linspace(-1, 1, 34)[:, None, None]).sum().backward()
+        found.append([channels, *(one.grad.clone() for one in network.volume_branch.parameters())])
+    for whole, cut in zip(*found):
+        assert torch.allclose(whole, cut, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [PAPER, LIGHT, TINY])
+def test_a_config_survives_its_card(config):
+    import json
+
+    assert config_of(json.loads(json.dumps(record_of(config)))) == config
+
+
+def test_what_the_light_network_adds_stays_within_the_body():
+    network = built(LIGHT)
+    volume = torch.zeros(10, 12, 8)
+    volume[3:7, 4:9, 2:5] = 0.03
+    channels = network.channels(volume)
+    assert float(channels[:, volume == 0].abs().max()) == 0
+    assert float(channels[:, volume > 0].std()) > 0
+
+
+@pytest.mark.parametrize("config", [LIGHT, TINY])
+def test_gain_offset_and_what_is_masked_do_not_matter_to_the_x_ray(config):
+    network = built(config)
+    size = (config.pixels, config.pixels)
+    picture = torch.from_numpy(np.random.default_rng(0).uniform(0, 4, (1, 1, *size)).astype(np.float32))
+    places = torch.ones(3, *size)
+    places[2, :, :5] = 0
+    other = 3.0 * picture + 7.0
+    other[..., :5] = -50.0
+    assert torch.allclose(network.fixed(picture, places), network.fixed(other, places), atol=1e-3)
+    assert not torch.allclose(network.fixed(picture, places), network.fixed(picture.flip(-1), places), atol=1e-3)
+
+
+def test_a_constant_x_ray_is_no_number_less():
+    seen = standardised(torch.full((1, 1, 8, 8), 3.0), torch.ones(8, 8))
+    assert torch.isfinite(seen).all()
+    assert float(seen.abs().max()) == 0
+
+
+@pytest.mark.parametrize("config", [PAPER, LIGHT])
+def test_equal_features_are_not_unlike_and_shifted_ones_are(config):
+    network, features = built(config), torch.rand(2, 4, 6, 5)
+    assert network.unlikeness(features, features).tolist() == [0, 0]
+    assert (network.unlikeness(features, features + 1) >= 1).all()
+
+
+def test_moments_tell_how_far_apart_two_spots_are():
+    network = built(LIGHT)
+    spots = torch.zeros(9, 1, 9, 9)
+    spots[range(9), 0, 4, range(9)] = 1.0
+    unlike = network.unlikeness(spots, spots[:1])
+    # place by place all that do not meet are equally unlike
+    assert (unlike.diff() > 0).all()
+    plain = built(replace(LIGHT, moments=False)).unlikeness(spots, spots[:1])
+    assert float(plain[1:].std()) == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The similarity
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_gradient_is_that_of_the_score(count):
+    learned = similarity(count=count)
+    _, gradient = learned.score_and_gradient(POSE)
+    step = np.repeat((2e-3, 1.0), 3)
+    ends = [[learned.moved(POSE, s * step * np.eye(6)[n]) for n in range(6)] for s in (1, -1)]
+    up, down = (learned.scores(np.stack(poses)) for poses in ends)
+    slopes = (up - down) / (2 * step)
+    scale = np.linalg.norm(gradient * step)
+    # float32 features, central differences over a curved score: a hundredth of the whole gradient
+    assert gradient * step == pytest.approx(slopes * step, abs=0.01 * scale)
+
+
+def test_many_poses_at_once_score_as_they_do_alone():
+    learned = similarity(count=2)
+    poses = np.stack([learned.moved(POSE, 0.1 * n * np.array([1, -1, 0.5, 60, 30, 90])) for n in range(3)])
+    assert learned.scores(poses) == pytest.approx([learned.score(pose) for pose in poses], rel=1e-4)
+    scores, gradients = learned.scores_and_gradients(poses)
+    assert scores == pytest.approx(learned.scores(poses), rel=1e-4)
+    assert gradients[1] == pytest.approx(learned.score_and_gradient(poses[1])[1], rel=1e-2, abs=1e-6)
+
+
+def test_where_the_world_lies_does_not_matter():
+    shift = np.eye(4)
+    shift[:3, 3] = (900.0, -40.0, 250.0)
+    torch.manual_seed(0)
+    network = built(TINY)
+    here = LearnedSimilarity.of(network, BODY, [taken(BODY, POSE)])
+    moved = Volume(BODY.numpy(), Grid(BODY.grid.shape, shift @ BODY.grid.world_from_voxel), "patient")
+    there = LearnedSimilarity.of(network, moved, [taken(BODY, POSE)])
+    assert there.score(POSE @ np.linalg.inv(shift)) == pytest.approx(here.score(POSE), rel=1e-3)
+
+
+def test_air_around_the_body_does_not_matter():
+    torch.manual_seed(0)
+    network = built(TINY)
+    padded = Volume(np.pad(BODY.numpy(), 4), BODY.grid.padded(4), "patient")
+    plain, wide = (LearnedSimilarity.of(network, each, [taken(BODY, POSE)]) for each in (BODY, padded))
+    # the box ends a voxel farther out, so that the volume is sampled at other places
+    assert wide.pivot_mm == pytest.approx(plain.pivot_mm, abs=0.5)
+    far = plain.moved(POSE, np.array([0.3, -0.2, 0.1, 40.0, 20.0, -30.0]))
+    assert wide.score(far) - wide.score(POSE) == pytest.approx(plain.score(far) - plain.score(POSE), rel=0.5)
+
+
+def test_the_shown_volume_lies_where_the_body_does():
+    shown = shown_volume(BODY, TINY)
+    assert np.diag(shown.grid.world_from_voxel)[:3] == pytest.approx([12.0] * 3)
+    assert all(n % 2 == 0 for n in shown.grid.shape)
+    mass = [volume.numpy().sum() * volume.grid.voxel_volume_mm3 for volume in (BODY, shown)]
+    assert mass[1] == pytest.approx(mass[0], rel=0.1)
+    middles = [
+        np.average(volume.grid.points(), axis=0, weights=volume.numpy().ravel().astype(float))
+        for volume in (BODY, shown)
+    ]
+    assert middles[1] == pytest.approx(middles[0], abs=3.0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The descent
+
+
+class Bowl:
+    """A similarity whose shape is known: the paper's target, less the squared geodesic distance."""
+
+    def __init__(self, truth: np.ndarray, pivot_mm: np.ndarray) -> None:
+        self.truth, self.pivot = truth, np.eye(4)
+        self.pivot[:3, 3] = pivot_mm
+
+    def moved(self, pose: np.ndarray, twist: np.ndarray) -> np.ndarray:
+        pivot = pose[:3, :3] @ self.pivot[:3, 3] + pose[:3, 3]
+        return se3.about(pivot, twist) @ pose
+
+    def score_and_gradient(self, pose: np.ndarray) -> tuple[float, np.ndarray]:
+        poses = [torch.from_numpy(each @ self.pivot)[None] for each in (pose, self.truth)]
+        score = -float(se3_torch.squared_distance(*poses, 135.0))
+        return score, se3_torch.descent_direction(*poses)[0].numpy() * np.repeat((2 * 135.0**2, 2.0), 3)
+
+
+def test_a_convex_similarity_leads_home_from_far_away():
+    bowl = Bowl(POSE, centre_of(BODY.grid))
+    start = bowl.moved(POSE, np.array([0.4, -0.3, 0.5, 60.0, -40.0, 70.0]))
+    found = descended(bowl, start, DescentConfig(most_steps=200))
+    apart = np.linalg.inv(POSE) @ found.rig_from_patient
+    assert found.converged
+    assert np.linalg.norm(se3.rotation_log(apart[:3, :3])) < np.radians(0.5)
+    assert found.score == pytest.approx(0, abs=4.0)
+    assert found.trace[0].score < found.trace[-1].score
+
+
+def test_a_descent_never_ends_worse_than_it_began():
+    torch.manual_seed(0)
+    network = built(TINY)
+    learned = LearnedSimilarity.of(network, BODY, [taken(BODY, POSE)])
+    start = learned.moved(POSE, np.array([0.2, -0.1, 0.1, 20.0, 10.0, -30.0]))
+    said: list[float] = []
+    found = descend(
+        network,
+        BODY,
+        taken(BODY, POSE),
+        start,
+        DescentConfig(most_steps=8),
+        on_step=lambda stage, share, score: said.append(share),
+    )
+    assert found.score >= learned.score(start) - 1e-9
+    assert found.score == max(step.score for step in found.trace)
+    assert said == sorted(said)
+    assert len(said) == len(found.trace)
+
+
+def test_a_thumbnail_is_refused():
+    with pytest.raises(BadInput, match="needs"):
+        LearnedSimilarity.of(built(LIGHT), BODY, [taken(BODY, POSE, Camera.centred(900.0, (4, 64), 9.0))])
