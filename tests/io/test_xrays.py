@@ -177,6 +177,22 @@ def test_a_field_painted_black_around_is_found(tmp_path, shape):
         assert np.corrcoef(xray.data[xray.mask], body(size)[xray.mask])[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("shape", ["disc", "leaves", "turned leaves"])
+@pytest.mark.parametrize("what", ["linear", "log"])
+def test_what_scatter_fills_behind_a_collimator_is_left_out(tmp_path, shape, what):
+    size = (300, 400)
+    row, column = np.mgrid[: size[0], : size[1]] - np.array((150, 200))[:, None, None]
+    turn = np.radians(12 if shape == "turned leaves" else 0)
+    along, across = np.cos(turn) * column + np.sin(turn) * row, np.cos(turn) * row - np.sin(turn) * column
+    free = np.hypot(row, column) < 170 if shape == "disc" else (abs(along) < 150) & (abs(across) < 110)
+    scatter = 60 + 40 * np.exp(-((np.hypot(row, column) / 120) ** 2))
+    photons = np.random.default_rng(8).poisson(5000 * np.exp(-body(size)) * free + scatter).astype(np.uint16)
+    picture = photons if what == "linear" else np.rint(5000 * (9 - np.log(photons + 1.0))).astype(np.uint16)
+    xray = read_xray(put(tmp_path / "x.png", picture), intensity=what)
+    assert xray.mask[~free].mean() < 0.25
+    assert xray.mask[free].mean() > 0.9
+
+
 def test_a_body_in_open_air_is_not_taken_for_a_collimated_field(tmp_path):
     for beam in (60000 * np.exp(-body((300, 400))), 10000 * body((300, 400))):
         assert read_xray(put(tmp_path / "x.png", beam.astype(np.uint16))).mask is None

@@ -138,7 +138,7 @@ def test_the_detectors_pitch_is_taken_and_not_the_patients(tmp_path):
 
 
 @pytest.mark.parametrize("tags", [
-    {"EstimatedRadiographicMagnificationFactor": str(1200 / 780)}, {"PixelSpacingCalibrationType": "GEOMETRY"},
+    {"EstimatedRadiographicMagnificationFactor": f"{1200 / 780:.12f}"}, {"PixelSpacingCalibrationType": "GEOMETRY"},
 ])  # fmt: skip
 def test_a_pitch_in_the_patients_plane_is_magnified_to_the_detector(tmp_path, tags):
     at_patient = [f"{pitch * 780 / 1200:.6f}" for pitch in PITCH_MM]

@@ -14,15 +14,18 @@ import torch
 from homolog import Grid, Volume, weights
 from homolog.errors import BadInput
 from homolog.io import volumes
-from homolog.nets.configs import LIGHT
-from homolog.nets.prost import built, config_of
+from homolog.nets.configs import LIGHT, ProstNetConfig
+from homolog.nets.prost import ProstNet, built, config_of
+from homolog.projective.prost import LEANING
 from homolog.space import se3, se3_torch
+from homolog.space.attenuation import attenuation
 from homolog.train import prost, prost_data
 from homolog.train.configs import ProstConfig
 from homolog.train.loop import Plan
 from tests.geometry import oblique_grid
 
-SMALL = ProstConfig(volumes_a_step=1, truths=1, starts=2, given=1.0, volume_every=2)
+SMALL = ProstConfig(volumes_a_step=1, truths=1, starts=2, given=1.0, volume_every=2, slopes_every=2)
+BRANCHED = ProstNetConfig(12.0, 24, (2, 2), (8, 8), "group", True)
 
 
 @cache
@@ -49,6 +52,17 @@ def patient(ct, tmp_path_factory) -> prost_data.Patient:
     return prost_data.given(ct, None, LIGHT.spacing_mm, tmp_path_factory.mktemp("kept"))
 
 
+@pytest.fixture(scope="module")
+def marked(patient) -> prost_data.Patient:
+    """The same with three blocks of bone, marked as the parts of a pelvis."""
+    data, excess, bone = patient.data.copy(), patient.excess.copy(), np.zeros(patient.grid.shape, np.uint8)
+    middle = np.array(patient.grid.shape) // 2
+    for part, across in ((2, 0), (3, -14), (4, 14)):
+        place = tuple(slice(m + a - 5, m + a + 5) for m, a in zip(middle, (across, 2, 0)))
+        data[place], excess[place], bone[place] = 0.03, 0.01, part
+    return prost_data.Patient(data, excess, bone, patient.grid)
+
+
 def some_sample(patient: prost_data.Patient, seed: int = 0, **changes: int) -> prost_data.Sample:
     return prost_data.sample(patient, replace(SMALL, **changes), LIGHT, np.random.default_rng(seed))
 
@@ -73,7 +87,7 @@ def test_the_same_generator_draws_the_same_sample(patient):
 
 def test_poses_are_drawn_as_far_apart_as_is_said(patient):
     sample = some_sample(patient, truths=60, starts=4)
-    apart = se3_torch.descent_direction(sample.poses, sample.truths[:, None]).flatten(0, 1).numpy()
+    apart = se3_torch.descent_direction(sample.poses, sample.truths.repeat(4, 1, 1)).numpy()
     half = np.quantile(np.abs(apart), 0.9, axis=0)
     # half the starts have the published deviation, half less: of a mixture of normals with scales from 0.05 to 1, 90 %
     # lie below 1.35 deviations
@@ -105,34 +119,86 @@ def test_patients_kept_for_tests_are_not_trained_on(tmp_path):
 def test_the_slopes_are_those_of_the_similarity(patient):
     torch.manual_seed(0)
     network, sample = built(LIGHT), some_sample(patient)
-    _, slopes = prost.slopes_of(network, sample)
-    step = np.repeat((2e-3, 0.5), 3)
+    slopes = prost.compared(network, sample).slopes
+    assert slopes is not None
+    step = np.repeat((4e-4, 0.1), 3)
     for n in range(6):
         ends = []
         for sign in (1, -1):
             twist = torch.zeros(2, 6, dtype=torch.float64)
             twist[:, n] = sign * step[n]
-            poses = se3_torch.moved(sample.poses.flatten(0, 1), twist)[None]
-            ends.append(prost.slopes_of(network, replace(sample, poses=poses))[0])
+            poses = se3_torch.moved(sample.poses, twist)
+            ends.append(prost.compared(network, replace(sample, poses=poses)).values)
         found = ((ends[0] - ends[1]) / (2 * step[n])).detach().numpy()
         scale = float((slopes.detach().abs().max(0).values * torch.from_numpy(step)).max())
         assert found * step[n] == pytest.approx(slopes[:, n].detach().numpy() * step[n], abs=0.05 * scale)
 
 
-def test_a_gradient_along_the_geodesic_costs_nothing(patient, monkeypatch):
+def test_a_gradient_along_the_geodesic_costs_nothing(patient):
     sample = some_sample(patient)
-    wanted = se3_torch.descent_direction(sample.poses.flatten(0, 1), sample.truths.repeat_interleave(2, 0)).float()
-    sizes = np.sqrt(2) * torch.tensor([np.radians(9.45)] * 3 + [22.4] * 3).float()
+    wanted = prost.wanted_of(sample.poses, sample.truths.repeat(2, 1, 1), SMALL)
+    nothing = torch.zeros(2, 6)
 
-    def perfect(network, sample):
-        return ((wanted / sizes) ** 2).sum(1) / 2, -wanted / sizes**2
+    def cost(slopes: torch.Tensor) -> tuple[float, dict[str, torch.Tensor]]:
+        seen = prost.Compared(nothing, nothing, None, None, (wanted**2).sum(1) / 2, slopes)
+        loss, logged = prost.slopes_loss(seen, sample, SMALL)
+        return float(loss), logged
 
-    monkeypatch.setattr(prost, "slopes_of", perfect)
-    loss, logged = prost.judged(built(LIGHT), sample, SMALL)
-    assert float(loss) == pytest.approx(0, abs=1e-5)
-    assert logged["cos_turn"] == pytest.approx(1)
-    monkeypatch.setattr(prost, "slopes_of", lambda *given: (perfect(*given)[0], -perfect(*given)[1]))
-    assert prost.judged(built(LIGHT), sample, SMALL)[1]["direction"] == pytest.approx(8, rel=1e-5)
+    loss, logged = cost(-wanted / prost.sizes(SMALL))
+    assert loss == pytest.approx(0, abs=1e-5)
+    assert float(logged["cos_turn"]) == pytest.approx(1)
+    assert float(cost(wanted / prost.sizes(SMALL))[1]["direction"]) == pytest.approx(8, rel=1e-5)
+
+
+def test_coordinates_that_differ_as_the_poses_do_cost_nothing(patient):
+    sample = some_sample(patient, truths=3)
+    # shifts alone add up from pose to pose
+    for poses in (sample.poses, sample.truths):
+        poses[:, :3, :3] = sample.truths[0, :3, :3].clone()
+    first = sample.truths[:1]
+    moving, fixed = (3**0.5 * prost.wanted_of(first, poses, SMALL) for poses in (sample.poses, sample.truths))
+    seen = prost.Compared(moving, fixed, None, None, torch.zeros(6), None)
+    assert float(prost.coordinates_loss(seen, sample, SMALL)) == pytest.approx(0, abs=1e-5)
+    elsewhere = replace(seen, moving=moving + 7.0, fixed=fixed + 7.0)
+    assert float(prost.coordinates_loss(elsewhere, sample, SMALL)) == pytest.approx(0, abs=1e-5)
+    assert float(prost.coordinates_loss(replace(seen, moving=-moving), sample, SMALL)) > 0.1
+    # and the similarity is then half the squared distance
+    own = prost.wanted_of(sample.poses, sample.truths.repeat(2, 1, 1), SMALL)
+    assert built(LIGHT).unlikeness(moving, fixed.repeat(2, 1)).tolist() == pytest.approx(
+        ((own**2).sum(1) / 2).tolist(), rel=1e-4
+    )
+
+
+def test_ends_are_taught_where_the_camera_sees_them(marked):
+    sample = some_sample(marked, truths=1)
+    where, known = prost_data.places_in(sample, sample.truths)
+    assert where.shape == (1, prost_data.ENDS, 2)
+    camera = sample.camera
+    for end, place, there in zip(sample.ends.numpy(), where[0].numpy(), known[0].tolist()):
+        seen = sample.truths[0].numpy() @ np.append(end, 1.0)
+        assert place == pytest.approx(LEANING * seen[:2] / seen[2], rel=1e-5)
+        pixel = camera.project(seen[None, :3], np.eye(4))[0]
+        inside = (np.round(pixel) >= 0).all() and (np.round(pixel) < np.array(camera.size_px)[::-1]).all()
+        assert there == (inside and float(sample.places[2][round(pixel[1]), round(pixel[0])]))
+
+
+def test_the_ends_of_a_bone_lie_on_it(marked):
+    ends = prost_data.ends_of(marked)
+    right = ends[7:14]
+    points = marked.grid.world(np.argwhere(marked.bone == 3))
+    assert right[0] == pytest.approx(points.mean(axis=0))
+    for n, axis in enumerate((0, 0, 1, 1, 2, 2)):
+        extreme = (points.min(axis=0), points.max(axis=0))[n % 2][axis]
+        # the mean of the last fiftieth of its voxels
+        assert abs(right[1 + n][axis] - extreme) < 8.0
+
+
+def test_what_is_looked_for_is_what_bone_has_beyond_soft_tissue(patient, marked):
+    muscle = Volume(np.linspace(-1000.0, 80.0, 8, dtype=np.float32).reshape(2, 2, 2), Grid.regular((2, 2, 2), 1.0), "m")
+    for one in (patient, marked):
+        body, _ = prost_data.piece(one, np.random.default_rng(0))
+        most = one.whole().numpy().max() - attenuation(muscle).numpy().max()
+        assert 0 < body.numpy().max() <= most * 1.01
 
 
 def test_training_on_one_sample_turns_its_gradient_to_the_truth(patient):
@@ -147,12 +213,21 @@ def test_training_on_one_sample_turns_its_gradient_to_the_truth(patient):
 
 
 def test_only_asked_for_steps_train_the_3d_branch(patient):
-    network, sample = prost.fresh(SMALL).network, some_sample(patient)
+    network, sample = ProstNet(BRANCHED), prost_data.sample(patient, SMALL, BRANCHED, np.random.default_rng(0))
     prost.step(network, [sample], SMALL, volume_too=False)
     assert all(each.grad is None for each in network.volume_branch.parameters())
     assert any(each.grad is not None for each in network.fixed_branch.parameters())
     prost.step(network, [sample], SMALL, volume_too=True)
     assert all(each.grad is not None for each in network.volume_branch.parameters())
+
+
+def test_a_network_without_coordinates_is_always_taught_by_its_slopes(patient):
+    network, sample = ProstNet(BRANCHED), prost_data.sample(patient, SMALL, BRANCHED, np.random.default_rng(0))
+    logged = prost.judged(network, sample, SMALL, slopes_too=False)[1]
+    assert logged["loss"] == pytest.approx(
+        logged["direction"] + 0.5 * logged["length"] + 0.2 * logged["value"], rel=1e-4
+    )
+    assert "places" not in logged
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -207,6 +282,6 @@ def test_the_direction_of_a_pose_is_that_of_a_motion_about_the_pivot(patient):
 
 def test_a_volume_without_bone_is_refused(tmp_path):
     grid = Grid.regular((20, 20, 20), 6.0)
-    water = prost_data.Patient(np.full(grid.shape, 0.0193, np.float16), None, grid)
+    water = prost_data.Patient(np.full(grid.shape, 0.0193, np.float16), np.zeros(grid.shape, np.float16), None, grid)
     with pytest.raises(BadInput, match="hardly any bone"):
         some_sample(water)

@@ -20,7 +20,13 @@ from homolog.io.files import content_hash, require_file, stem_of, suffix_of
 from homolog.io.records import End, file_hash
 from homolog.io.xray_turns import EVERY_TURN, Turn
 from homolog.io.xrays import Xray, read_xray
-from homolog.space.attenuation import AIR_HU, attenuation, relative_attenuation
+from homolog.space.attenuation import (
+    AIR_HU,
+    SOFT_HU,
+    attenuation,
+    excess_attenuation,
+    relative_attenuation,
+)
 from homolog.space.camera import Camera
 from homolog.space.camera_poses import PlacedCamera
 from homolog.space.projection import Projection
@@ -149,6 +155,9 @@ def _attenuation(picture: Volume, path: Path, config: Align) -> tuple[Volume, tu
     hu = config.values == "hu" or (config.values == "auto" and least < LEAST_HU)
     if hu:
         floor = AIR_HU if config.floor is None else config.floor
+        if mask is not None and config.floor is None:
+            found = excess_attenuation(picture, energy_kev=config.energy_kev, mask=mask)
+            return found, (f"the body is what attenuates more than the soft tissue around it ({SOFT_HU:g} HU)",)
         found = attenuation(picture, energy_kev=config.energy_kev, floor_hu=floor, mask=mask)
         return found, (f"the volume's values are Hounsfield units; at or below {floor:g} nothing attenuates",)
     if config.values == "auto" and least < 0:

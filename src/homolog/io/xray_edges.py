@@ -52,11 +52,9 @@ def border(values: np.ndarray) -> str:
     rim = np.ones(small.shape, bool)
     rim[3:-3, 3:-3] = False
     numbers, middle = small[rim], np.median(small)
-    if np.mean(numbers == np.median(numbers)) > ONE_NUMBER:
-        return ""
-    if np.mean(numbers < middle) > ALL_AROUND:
-        return "dark"
-    return "bright" if np.mean(numbers > middle) > ALL_AROUND else ""
+    around = "dark" if np.mean(numbers < middle) > ALL_AROUND else ""
+    around = "bright" if np.mean(numbers > middle) > ALL_AROUND else around
+    return "drawn" if around and np.mean(numbers == np.median(numbers)) > ONE_NUMBER else around
 
 
 def _smoothed_ranks(picture: np.ndarray) -> np.ndarray:

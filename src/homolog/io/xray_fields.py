@@ -20,7 +20,7 @@ LEAST_AREA, CONVEX, LEAST_FIELD = 0.01, 0.94, 0.1
 # where it was painted, most of it has one number.
 FLAT, STEP, SHARP, PAINTED = 0.025, 0.12, 0.7, 0.7
 # A disc's edge lies on its circle to this many working pixels, along this part of it; a rectangle is filled so far.
-ON_EDGE_PX, MOSTLY, FILLED = 2.0, 0.75, 0.985
+ON_EDGE_PX, MOSTLY, FILLED, LEAST_PAINTED = 2.0, 0.75, 0.95, 0.06
 
 
 def field_of_header(header: Dataset, frame: int | None, size_px: tuple[int, int]) -> np.ndarray | None:
@@ -113,7 +113,10 @@ def _blocked(small: np.ndarray, part: float, shaped: bool) -> np.ndarray | None:
         return None
     if not (_ends_sharply(small, region, shaped) and _is_convex(~region)):
         return None
-    return region if not shaped or _is_disc(~region) or _is_rectangle(~region) else None
+    if not shaped or _is_disc(~region):
+        return region
+    # what lacks no more than corners is a rectangle too: the picture
+    return region if region.mean() > LEAST_PAINTED and _is_rectangle(~region) else None
 
 
 def _ends_sharply(small: np.ndarray, region: np.ndarray, painted: bool) -> bool:

@@ -56,7 +56,7 @@ def reading_of(
 
     values  (rows, columns) as stored
     field   (rows, columns) bool, what the beam reached
-    collimated  "dark" or "bright" where the border may be a collimator's leaves
+    collimated  "dark", "bright" or "drawn" where the border may be a collimator's leaves
     """
     if asked not in get_args(Intensity):
         raise BadInput(f"an X-ray's intensity is one of {', '.join(get_args(Intensity))}, not '{asked}'")

@@ -258,10 +258,10 @@ def _understood(stored: _Stored, intensity: Intensity) -> tuple[Reading, np.ndar
 
 
 def _collimated(numbers: np.ndarray) -> str:
-    """Whether the border may be a collimator's leaves, and which way round: "dark", "bright" or empty."""
+    """Whether the border may be a collimator's leaves: "dark", "bright", "drawn" or empty."""
     around = border(numbers)
-    sign = {"dark": 1, "bright": -1}.get(around)
-    return "" if sign is None or field_within_edges(sign * numbers) is None else around
+    signs = {"dark": (1,), "bright": (-1,), "drawn": (1, -1)}.get(around, ())
+    return around if any(field_within_edges(sign * numbers) is not None for sign in signs) else ""
 
 
 def _common(*fields: np.ndarray | None) -> np.ndarray | None:

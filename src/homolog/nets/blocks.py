@@ -25,12 +25,15 @@ def halving(smooth: bool) -> nn.Module:
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions without narrowing, each normalised, beside an identity (He et al., CVPR 2016)."""
+    """1x1, 3x3 and 1x1 convolutions without narrowing, each normalised, beside an identity (He et al., CVPR 2016).
 
-    def __init__(self, channels: int, norm: str, smooth: bool) -> None:
+    sizes  of the convolutions, if others than these
+    """
+
+    def __init__(self, channels: int, norm: str, smooth: bool, sizes: tuple[int, ...] = (1, 3, 1)) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for size in (1, 3, 1):
+        for size in sizes:
             layers += [nn.Conv2d(channels, channels, size, padding=size // 2, bias=False), norm2d(norm, channels)]
             layers += [activation(smooth)]
         self.inner = nn.Sequential(*layers[:-1])

@@ -18,40 +18,38 @@ class ProstNetConfig:
     pixels: int = 128
     """Pixels along the longer side of the X-ray it is shown."""
     volume_channels: tuple[int, ...] = (4, 8, 16, 8, 3)
-    """Channels after each 3x3x3 convolution; the last ones are projected."""
-    volume_step: int = 1
-    """1: convolutions see every voxel; 2: means of eight, and their result is brought back to all voxels."""
+    """Channels after each 3x3x3 convolution; the last ones are projected. None: the volume itself is."""
     picture_channels: tuple[int, ...] = (16, 64, 128, 64)
-    """Channels after each 3x3 convolution of a picture; the picture is halved after all but the last."""
+    """Channels after each 3x3 convolution of a picture, which is halved after all but the last; with marks, channels of
+    each level of the picture, from squares of four pixels on, each half as fine as the one before."""
     norm: Literal["batch", "group"] = "batch"
     """Group normalisation does not depend on who else is in a batch, so that it is the same in training and after."""
     smooth: bool = False
     """SiLU and means in place of ReLU and maxima: the similarity's gradient is then continuous in the pose."""
     places: bool = False
-    """Pictures come with three channels more: where each pixel's ray goes, across and down, and whether it is known."""
+    """Pictures come with three channels more: where each pixel's ray goes, across and down, and whether it is known.
+    With marks they are needed."""
     details_px: int = 0
     """Pixels of the square by whose mean and deviation the X-ray is shown a second time, so that bone stands out
     from the trunk around it; 0: it is shown once."""
-    moments: bool = False
-    """Features are compared by their means and moments over the picture as well as place by place: what is far apart
-    then still has a gradient that says which way to go."""
-    inside: bool = False
-    """What the 3D branch adds is kept to where the volume is not 0, so that the size of its box does not matter."""
+    marks: int = 0
+    """Places whose positions in the picture are all that is compared; 0: the maps of features are compared."""
+    coordinates: int = 6
+    """Numbers that are made of those positions, and whose squared differences are the similarity."""
 
 
 # As published, 781,723 parameters.
 PAPER = ProstNetConfig()
 # To train on a processor: pixels are about as large, where the patient is, as voxels.
 LIGHT = ProstNetConfig(
-    spacing_mm=5.0,
-    pixels=40,
-    volume_step=2,
-    picture_channels=(16, 32, 64, 64),
+    spacing_mm=4.0,
+    pixels=48,
+    volume_channels=(),
+    picture_channels=(32, 64, 96, 128),
     norm="group",
     smooth=True,
     places=True,
-    details_px=9,
-    moments=True,
-    inside=True,
+    details_px=11,
+    marks=40,
 )
 PROST_NETS = {"paper": PAPER, "light": LIGHT}

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from homolog.nets.blocks import Bottleneck, activation, halving
 from homolog.nets.configs import ProstNetConfig
+from homolog.nets.prost_marks import Marks
 
 # Attenuation in 1/mm is shown to the network in multiples of this, about that of water at 70 keV,
 WATER_PER_MM = 0.02
@@ -32,16 +33,20 @@ class ProstNet(nn.Module):
         super().__init__()
         self.config = config
         self.volume_branch = _volume_branch(config)
-        channels = config.volume_channels[-1]
-        self.moving_branch = _picture_branch(channels + _places(config), config)
-        self.fixed_branch = _picture_branch(1 + bool(config.details_px) + _places(config), config)
+        projected = (config.volume_channels or (1,))[-1] + _places(config)
+        taken = 1 + bool(config.details_px) + _places(config)
+        if config.marks:
+            self.marks = Marks(projected, taken, config)
+        else:
+            self.moving_branch = _picture_branch(projected, config)
+            self.fixed_branch = _picture_branch(taken, config)
 
     def channels(self, volume: torch.Tensor) -> torch.Tensor:
         """(C, I, J, K) float32 in 1/mm, to be projected, of a volume (I, J, K) in 1/mm."""
+        if not self.config.volume_channels:
+            return volume[None]
         seen = volume[None, None] / WATER_PER_MM
-        added = _lifted(_by_slabs(self.volume_branch, _lowered(seen, self.config.volume_step)), seen)
-        if self.config.inside:
-            added = added * (seen > 0)
+        added = _by_slabs(self.volume_branch, seen)
         # the volume itself is in each channel; the branch adds to it
         out: torch.Tensor = (seen + added)[0] * WATER_PER_MM
         return out
@@ -52,17 +57,38 @@ class ProstNet(nn.Module):
         projections  (N, C, rows, columns), line integrals
         places       (3, rows, columns): how far each ray leans across and down, and 1 where the X-ray is known, else 0
         """
-        shown = projections * places[2] / (WATER_PER_MM * WATER_MM)
-        out: torch.Tensor = self.moving_branch(self._with_places(shown, places))
+        if self.config.marks:
+            return self.coordinates(self.moving_maps(projections, places), places)
+        out: torch.Tensor = self.moving_branch(self._projected(projections, places))
         return out
 
     def fixed(self, pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """Features of X-rays (N, 1, rows, columns); their gain and offset do not matter."""
+        if self.config.marks:
+            return self.coordinates(self.fixed_maps(pictures, places), places)
+        out: torch.Tensor = self.fixed_branch(self._taken(pictures, places))
+        return out
+
+    def moving_maps(self, projections: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """(N, M, R, C): logarithms of how likely each of M places is where, in projections."""
+        return self.marks.moving(self._projected(projections, places), places)
+
+    def fixed_maps(self, pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """(N, M, R, C): the same of the same places in X-rays."""
+        return self.marks.fixed(self._taken(pictures, places), places)
+
+    def coordinates(self, maps: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """(N, D): of the pose, of maps (N, M, R, C)."""
+        return self.marks.coordinates(self.marks.positions(maps, places))
+
+    def _projected(self, projections: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        return self._with_places(projections * places[2] / (WATER_PER_MM * WATER_MM), places)
+
+    def _taken(self, pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         shown = standardised(pictures, places[2])
         if self.config.details_px:
             shown = torch.cat((shown, detailed(shown, places[2], self.config.details_px)), 1)
-        out: torch.Tensor = self.fixed_branch(self._with_places(shown, places))
-        return out
+        return self._with_places(shown, places)
 
     def _with_places(self, pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         if not self.config.places:
@@ -70,18 +96,8 @@ class ProstNet(nn.Module):
         return torch.cat((pictures, places.expand(len(pictures), *places.shape)), 1)
 
     def unlikeness(self, moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
-        """(N,): L_N, the mean squared difference of features (N, C, rows, columns), and that of their moments."""
-        apart = moving - fixed
-        local = (apart**2).flatten(1).mean(1)
-        return local + (moments(apart) ** 2).flatten(1).mean(1) if self.config.moments else local
-
-
-def moments(features: torch.Tensor) -> torch.Tensor:
-    """(N, C, 6): sixfold means of features times 1, x, y, xy, x^2 - y^2 and x^2 + y^2, with x and y from -1 to 1."""
-    y, x = (torch.linspace(-1, 1, n, dtype=features.dtype, device=features.device) for n in features.shape[2:])
-    y, x = y[:, None], x[None]
-    weights = torch.stack(torch.broadcast_tensors(1 + 0 * x * y, x + 0 * y, y + 0 * x, x * y, x**2 - y**2, x**2 + y**2))
-    return torch.einsum("ncij,mij->ncm", features, weights) / features[0, 0].numel() * len(weights)
+        """(N,): L_N, the mean squared difference of features (N, ...)."""
+        return ((moving - fixed) ** 2).flatten(1).mean(1)
 
 
 def standardised(pictures: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -97,13 +113,20 @@ def detailed(pictures: torch.Tensor, known: torch.Tensor, size_px: int) -> torch
     """Pictures (N, 1, rows, columns) less their local mean, over their local deviation; 0 where nothing is known."""
 
     def mean(of: torch.Tensor) -> torch.Tensor:
-        return functional.avg_pool2d(of * known, size_px, 1, size_px // 2) / share
+        return box_mean(of * known, size_px) / share
 
-    share = functional.avg_pool2d(known[None, None], size_px, 1, size_px // 2).clamp_min(1e-3)
+    share = box_mean(known[None, None], size_px).clamp_min(1e-3)
     centred = pictures - mean(pictures)
     # what is flat is not to become noise: a twentieth of the whole picture's deviation, which is 1
     deviation = mean(centred**2).sqrt().clamp_min(0.05)
     return centred / deviation * known
+
+
+def box_mean(pictures: torch.Tensor, size_px: int) -> torch.Tensor:
+    """Means of pictures (N, C, rows, columns) over squares, with 0 outside; columns and rows one after the other."""
+    half = size_px // 2
+    across = functional.avg_pool2d(pictures, (1, size_px), 1, (0, half))
+    return functional.avg_pool2d(across, (size_px, 1), 1, (half, 0))
 
 
 def built(config: ProstNetConfig, state: dict[str, torch.Tensor] | None = None) -> ProstNet:
@@ -172,13 +195,3 @@ def _by_slabs(branch: nn.Sequential, volume: torch.Tensor) -> torch.Tensor:
         part = checkpoint(branch, seen, use_reentrant=False) if torch.is_grad_enabled() else branch(seen)
         parts.append(part[:, :, start - low : stop - low])
     return torch.cat(parts, 2)
-
-
-def _lowered(volume: torch.Tensor, step: int) -> torch.Tensor:
-    return volume if step == 1 else functional.avg_pool3d(volume, step, ceil_mode=True)
-
-
-def _lifted(lowered: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    if lowered.shape[2:] == like.shape[2:]:
-        return lowered
-    return functional.interpolate(lowered, like.shape[2:], mode="trilinear")

@@ -1,4 +1,4 @@
-"""X-rays and a volume to a pose: the methods by their configs, and `auto`, which trusts no single start.
+"""X-rays and a volume to a pose: methods by their configs, `auto`, which trusts no single start, and ProST's two phases.
 
 One rigid body a run. Poses are `rig_from_patient`; the volume is attenuation in 1/mm of what is looked for.
 """
@@ -14,9 +14,10 @@ import numpy as np
 
 from homolog import methods
 from homolog.projective import seeking
-from homolog.projective.climbing import Climb, OnStep
-from homolog.projective.configs import AutoConfig
-from homolog.projective.judging import alignment
+from homolog.projective.climbing import Climb, OnStep, climbed_through
+from homolog.projective.configs import AutoConfig, CmaesConfig, ProstConfig
+from homolog.projective.evolution import evolved, polishing
+from homolog.projective.refining import finished
 from homolog.projective.scene import Scene
 from homolog.space.alignment import Alignment
 from homolog.space.projection import Projection
@@ -24,8 +25,8 @@ from homolog.space.volume import Volume
 
 # Another end as good as this share of the best one's score, elsewhere: nobody can tell which is right.
 RIVAL = 0.8
-# Below this likeness at the last look, pictures have hardly an edge in common.
-LIKENESS = 0.25
+# The swarm that follows the network looks less far around it than one that follows a start.
+NEAR = CmaesConfig(sigma_degrees=5.0, sigma_mm=10.0, sigma_depth_mm=20.0)
 
 
 def align(
@@ -58,36 +59,76 @@ def auto(
     """The best of many searches, with what else could be meant."""
     began = time.perf_counter()
     scene = Scene(volume, tuple(projections), config.similarity)
-    ends = _searched(scene, start, config, on_step)
-    level = scene.level(seeking.LOOKS[-1])
-    return alignment(scene, ends[0], level, began, doubts(ends))
+    ends = seeking.sought(scene, start, config, on_step)
+    doubts = [*_rivals(ends), *_mirrored(scene, start, ends[0], config)]
+    return finished(scene, ends[0], seeking.looks(scene, start)[-1], config, began, doubts, on_step)
 
 
-def doubts(ends: Sequence[Climb]) -> tuple[str, ...]:
-    """What the ends of a search say against its best one."""
-    said = []
+def prost(
+    volume: Volume,
+    projections: Sequence[Projection],
+    start: np.ndarray,
+    config: ProstConfig = ProstConfig(),
+    *,
+    on_step: OnStep | None = None,
+) -> Alignment:
+    """Down the learned similarity until it is flat, then up a measure of likeness (the paper's two phases)."""
+    from homolog.projective.prost import LearnedSimilarity, descended
+    from homolog.projective.prost_configs import DescentConfig
+
+    began = time.perf_counter()
+    learned = LearnedSimilarity.of(_network(config.weights), volume, projections)
+    first = descended(learned, start, replace(DescentConfig(), most_steps=config.most_steps), on_step=on_step)
+    found = Climb(first.rig_from_patient, first.score, tuple(first.trace), first.converged)
+    last = polishing(AutoConfig().similarity)
+    scene = Scene(volume, tuple(projections), last.similarity)
+    if config.then == "cmaes":
+        swarm = evolved(scene, found.pose, replace(NEAR, similarity=last.similarity, seed=config.seed), on_step)
+        found = replace(swarm, trace=found.trace + swarm.trace)
+    if config.then != "none":
+        end = climbed_through(scene, [found.pose], last, on_step)
+        found = replace(end, trace=found.trace + end.trace)
+    return finished(scene, found, last.stages[-1], last, began, (), on_step)
+
+
+def _network(name: str) -> Any:
+    from homolog import weights
+    from homolog.nets import prost as networks
+
+    return networks.built(networks.config_of(weights.card(name)["network"]), weights.load(name))
+
+
+def _rivals(ends: Sequence[Climb]) -> list[str]:
+    """What the other ends of a search say against its best one."""
     best = ends[0].score
-    if best < LIKENESS:
-        said.append(f"X-ray and projection are hardly alike ({best:.2f} of 1)")
-    rivals = [end for end in ends[1:] if end.score > RIVAL * best]
-    if rivals:
-        said.append(f"another pose is nearly as good ({rivals[0].score:.2f}, this one {best:.2f})")
-    return tuple(said)
+    rivals = [end.score for end in ends[1:] if end.score > RIVAL * best]
+    return [f"another pose is nearly as good ({rivals[0]:.2f}, this one {best:.2f})"] if rivals else []
 
 
-def _searched(scene: Scene, start: np.ndarray | None, config: AutoConfig, on_step: OnStep | None) -> list[Climb]:
-    effort = seeking.EFFORTS[config.effort]
-    if start is None:
-        # of all orientations there are many more than of those about a start
-        effort = replace(effort, glances=5 * effort.glances, climbs=(3 * effort.climbs[0], *effort.climbs[1:]))
-        starts = seeking.drawn_anywhere(scene, config, effort.glances)
-    else:
-        starts = seeking.drawn_about(scene, start, config, effort.glances)
-    return seeking.sought(scene, starts, effort, on_step)[0]
+def _mirrored(scene: Scene, start: np.ndarray | None, found: Climb, config: AutoConfig) -> list[str]:
+    """Whether the mirrored X-rays would show the body, where these do not."""
+    if seeking.alike(scene, start, found.pose):
+        return []
+    other = replace(scene, projections=tuple(flipped(each) for each in scene.projections))
+    end = seeking.sought(other, start, replace(config, effort="fast"))[0]
+    if not seeking.alike(other, start, end.pose):
+        return []
+    return ["the X-ray's mirror image shows the body better: is the picture mirrored?"]
+
+
+def flipped(projection: Projection) -> Projection:
+    """The X-ray as if left and right had been exchanged, which no rigid motion makes good."""
+    camera = projection.camera
+    columns = camera.size_px[1]
+    return projection.replaced(
+        data=projection.data[:, ::-1].copy(),
+        mask=None if projection.mask is None else projection.mask[:, ::-1].copy(),
+        camera=replace(camera, centre_px=(columns - 1 - camera.centre_px[0], camera.centre_px[1])),
+    )
 
 
 def _first_start(volume: Volume, projections: Sequence[Projection], config: Any, on_step: OnStep | None) -> np.ndarray:
     """Where a quick search in all orientations ends, for methods that want a start."""
     seed = getattr(config, "seed", 0)
     scene = Scene(volume, tuple(projections), AutoConfig().similarity)
-    return _searched(scene, None, AutoConfig(effort="fast", seed=seed), on_step)[0].pose
+    return seeking.sought(scene, None, AutoConfig(effort="fast", seed=seed), on_step)[0].pose

@@ -10,17 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from homolog.projective import similarity
 from homolog.projective.configs import GradientConfig
 from homolog.projective.scene import Level, Scene
+from homolog.projective.similarity import Quadratic
 from homolog.space.alignment import Alignment, AlignStep
 from homolog.space.projection import Projection
 from homolog.space.volume import Volume
 
 OnStep = Callable[[str, float, float], None]
+State = TypeVar("State")
 
 # A step that moves the body's typical place by less than this share of a voxel of its level is the last one.
 STILL = 0.01
@@ -56,9 +59,9 @@ def align(
     scene = Scene(volume, tuple(projections), config.similarity)
     poses = [start, *drawn(scene, start, config)]
     found = climbed_through(scene, poses, config, on_step)
-    from homolog.projective.judging import alignment
+    from homolog.projective.refining import finished
 
-    return alignment(scene, found, scene.level(config.stages[-1]), began)
+    return finished(scene, found, config.stages[-1], config, began, on_step=on_step)
 
 
 def climbed_through(
@@ -97,24 +100,52 @@ def climb(
 
 
 def _marquardt(level: Level, pose: np.ndarray, most_steps: int, radius_mm: float, name: str) -> Climb:
-    here = level.quadratic(pose)
-    trace = [AlignStep(name, here.value, pose)]
-    damping, still = DAMPING, STILL * float(level.projector.volume.grid.spacing_mm.min())
+    still = STILL * float(level.projector.volume.grid.spacing_mm.min())
+    way = marquardt(level.quadratic, level.moved, pose, metric(radius_mm), most_steps, still)
+    trace = tuple(AlignStep(name, score, state) for score, state in zip(way.scores, way.states, strict=True))
+    return Climb(way.states[-1], way.scores[-1], trace, way.converged)
+
+
+@dataclass(frozen=True, eq=False)
+class Way(Generic[State]):
+    """The states on a way up, with their scores, each better than the one before; and whether it came to an end."""
+
+    states: tuple[State, ...]
+    scores: tuple[float, ...]
+    converged: bool
+
+
+def marquardt(
+    quadratic: Callable[[State], Quadratic],
+    moved: Callable[[State, np.ndarray], State],
+    state: State,
+    size: np.ndarray,
+    most_steps: int,
+    still_mm: float,
+) -> Way[State]:
+    """Levenberg and Marquardt's way up from a state, whatever its numbers are.
+
+    moved     a state after a step (n,)
+    size      (n,) mm^2: what the squares of a step's numbers count
+    still_mm  a step that is shorter is the last one
+    """
+    here = quadratic(state)
+    states, scores, damping = [state], [here.value], DAMPING
     for _ in range(most_steps):
-        step = _damped(here.curvature, here.gradient, damping, radius_mm)
+        step = _damped(here.curvature, here.gradient, damping, size)
         if not step.any():
-            return Climb(pose, here.value, tuple(trace), True)
-        tried = level.moved(pose, step)
-        there = level.quadratic(tried)
-        moved_mm = length_mm(step, radius_mm)
+            return Way(tuple(states), tuple(scores), True)
+        tried = moved(states[-1], step)
+        there = quadratic(tried)
         if there.value > here.value:
-            pose, here, damping = tried, there, max(damping * BETTER, 1e-6)
-            trace.append(AlignStep(name, here.value, pose))
+            here, damping = there, max(damping * BETTER, 1e-6)
+            states.append(tried)
+            scores.append(there.value)
         else:
             damping *= WORSE
-        if moved_mm < still or damping > HOPELESS:
-            return Climb(pose, here.value, tuple(trace), True)
-    return Climb(pose, here.value, tuple(trace), False)
+        if length_mm(step, size) < still_mm or damping > HOPELESS:
+            return Way(tuple(states), tuple(scores), True)
+    return Way(tuple(states), tuple(scores), False)
 
 
 def _ascent(level: Level, pose: np.ndarray, most_steps: int, radius_mm: float, name: str) -> Climb:
@@ -147,9 +178,9 @@ def metric(radius_mm: float) -> np.ndarray:
     return np.array([radius_mm**2] * 3 + [1.0] * 3)
 
 
-def length_mm(twist: np.ndarray, radius_mm: float) -> float:
-    """How far a twist moves the body's typical place."""
-    return float(np.sqrt((metric(radius_mm) * twist**2).sum()))
+def length_mm(step: np.ndarray, size: np.ndarray) -> float:
+    """How far a step (n,) moves the body's typical place, by what its numbers' squares count (n,)."""
+    return float(np.sqrt((size * step**2).sum()))
 
 
 def drawn(scene: Scene, start: np.ndarray, config: GradientConfig) -> list[np.ndarray]:
@@ -161,12 +192,11 @@ def drawn(scene: Scene, start: np.ndarray, config: GradientConfig) -> list[np.nd
     return [level.moved(start, sigma * rng.normal(size=6)) for _ in range(config.starts - 1)]
 
 
-def _damped(curvature: np.ndarray, gradient: np.ndarray, damping: float, radius_mm: float) -> np.ndarray:
-    """(6,): the step of a quadratic, shorter where it is damped; what the pictures do not see stays as it is."""
-    size = metric(radius_mm)
+def _damped(curvature: np.ndarray, gradient: np.ndarray, damping: float, size: np.ndarray) -> np.ndarray:
+    """(n,): the step of a quadratic, shorter where it is damped; what the pictures do not see stays as it is."""
     scale = float(np.max(np.diag(curvature) / size, initial=0.0))
     if scale <= 0:
-        return np.zeros(6)
+        return np.zeros(len(size))
     held = curvature + damping * np.diag(np.maximum(np.diag(curvature), 1e-3 * scale * size))
     return np.asarray(np.linalg.solve(held, gradient))
 
@@ -174,5 +204,5 @@ def _damped(curvature: np.ndarray, gradient: np.ndarray, damping: float, radius_
 def _uphill(gradient: np.ndarray, radius_mm: float) -> np.ndarray:
     """(6,): the steepest way up, 1 mm long; zero on a plain."""
     direction = gradient / metric(radius_mm)
-    length = length_mm(direction, radius_mm)
+    length = length_mm(direction, metric(radius_mm))
     return direction / length if length > 0 else np.zeros(6)

@@ -24,6 +24,7 @@ Measure = Literal[
 # Of the measures over patches, which fit both bones and whole bodies.
 USUAL: Measure = "patch_gradient_ncc"
 Refine = Literal["none", "source", "principal", "both"]
+Rig = Literal["known", "loose"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class GradientConfig:
     """mm along each axis by which further starts are drawn; twice as much along the rays."""
     refine: Refine = "none"
     """What of the camera is sought too: the source's distance, the principal point, or both."""
+    rig: Rig = "known"
+    """Whether the X-rays' places among each other are exact, or may be off by a degree and some mm."""
     seed: int = 0
     """Of the drawn starts."""
 
@@ -145,5 +148,7 @@ class AutoConfig:
     """Let the learned similarity of ProST propose poses too, where the volume is a masked bone."""
     refine: Refine = "none"
     """What of the camera is sought too: the source's distance, the principal point, or both."""
+    rig: Rig = "known"
+    """Whether the X-rays' places among each other are exact, or may be off by a degree and some mm."""
     seed: int = 0
     """Of the draws."""

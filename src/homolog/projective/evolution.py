@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from homolog.projective.climbing import Climb, OnStep, climbed_through, length_mm
+from homolog.projective.climbing import Climb, OnStep, climbed_through, length_mm, metric
 from homolog.projective.configs import CmaesConfig, GradientConfig, Measure
 from homolog.projective.scene import Level, Scene
 from homolog.space.alignment import Alignment, AlignStep
@@ -86,4 +86,4 @@ def sigma_of(config: CmaesConfig) -> np.ndarray:
 
 
 def _settled(level: Level, spread: np.ndarray, radius_mm: float) -> bool:
-    return length_mm(spread, radius_mm) < SETTLED * float(level.projector.volume.grid.spacing_mm.min())
+    return length_mm(spread, metric(radius_mm)) < SETTLED * float(level.projector.volume.grid.spacing_mm.min())

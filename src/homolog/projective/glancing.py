@@ -16,6 +16,8 @@ from functools import cached_property
 
 import numpy as np
 
+from homolog.kernels import picture_filters
+from homolog.projective.configs import Stage
 from homolog.projective.resizing import resized
 from homolog.projective.scene import Scene, at_spacing
 from homolog.space import se3
@@ -23,20 +25,31 @@ from homolog.space.camera import Camera
 from homolog.space.projecting import Projector
 from homolog.space.projection import Projection
 
-# Pixels along the X-ray's longer side, and half a window of the contrast that slopes are divided by.
-SIZE_PX, WINDOW_PX = 48, 4
+# Half a window of the contrast that slopes are divided by, px.
+WINDOW_PX = 4
 # Of the mean contrast: what a place must have besides, so that flat ones stay flat.
 SHARE = 0.1
-# Voxels of the volume, mm, at most this many pixels wide where it is.
-VOXEL_MM = 5.0
+# The standard deviation of what pictures are smoothed by, px: more of it was measured to hide the bones.
+SIGMA_PX = 0.7
+# Of the projection's slopes, the least share that must fall on what is compared to count as seen in full.
+LEAST_SEEN = 0.02
+# mm: rays of two X-rays that miss each other by as much see two things.
+MISS_MM = 40.0
+AXIS = np.array([0.0, 0.0, 1.0])
+TAPS = np.exp(-0.5 * (np.arange(-2, 3) / SIGMA_PX) ** 2)
+TAPS /= TAPS.sum()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Glimpse:
-    """An orientation at a depth, at the place of the X-ray where it fits best."""
+    """An orientation at the place where it fits best.
+
+    score             the mean correlation over the X-rays
+    rig_from_patient  (4, 4)
+    """
 
     score: float
-    camera_from_patient: np.ndarray
+    rig_from_patient: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,100 +59,159 @@ class Glance:
     projector: Projector
     projection: Projection
     pivot_mm: np.ndarray
+    most_px: int = 1 << 16
 
-    @classmethod
-    def of(cls, scene: Scene, view: int) -> Glance:
-        small = resized(scene.projections[view], SIZE_PX)
-        return cls(Projector(at_spacing(scene.body, VOXEL_MM), "joseph"), small, scene.pivot_mm)
+    def sight(self, rotation: np.ndarray, place: np.ndarray) -> tuple[float, np.ndarray]:
+        """The best correlation of an orientation, and the ray (3,), camera frame, that the pivot is on there.
 
-    def glimpse(self, rotation: np.ndarray, depth_mm: float) -> Glimpse:
-        """The best place of an orientation (3, 3), camera from patient, with the pivot at a depth."""
+        rotation  (3, 3) camera from patient, of a body whose pivot is at a place (3,) mm in front of the camera
+        """
+        if place[2] <= 0:
+            return -np.inf, place
         pose = np.eye(4)
-        pose[:3, :3] = rotation
-        pose[:3, 3] = np.array([0.0, 0.0, depth_mm]) - rotation @ self.pivot_mm
-        image = self.projector.image(self._wide, pose)
+        pose[:3, :3] = turning_to(AXIS, place).T @ rotation
+        pose[:3, 3] = np.array([0.0, 0.0, place[2]]) - pose[:3, :3] @ self.pivot_mm
+        image = self._image(pose)
         if not image.any():
-            return Glimpse(-np.inf, pose)
-        score, shift = self._best_shift(image)
-        return Glimpse(score, self._shifted(rotation, depth_mm, shift))
+            return -np.inf, place
+        score, shift = self._best_shift(even_slopes(image))
+        camera = self.projection.camera
+        return score, camera.rays((np.array(camera.centre_px) + shift)[None])[0]
 
-    def _best_shift(self, image: np.ndarray) -> tuple[float, np.ndarray]:
-        """The highest correlation over shifts, and the shift (column, row) in px."""
+    def _image(self, pose: np.ndarray) -> np.ndarray:
+        """(rows, columns): the projection on the wide detector; only rays that meet the body's box are followed."""
+        out = np.zeros(self._wide.size_px, np.float32)
+        places = self._wide.project(self.projector.volume.grid.corners(1.0), pose)
+        if not np.isfinite(places).all():
+            return out
+        low = np.maximum(np.floor(places.min(axis=0)).astype(int), 0)
+        high = np.minimum(np.ceil(places.max(axis=0)).astype(int) + 1, out.shape[::-1])
+        if (high <= low).any():
+            return out
+        part = self._wide.cropped((int(low[1]), int(low[0])), (int(high[1] - low[1]), int(high[0] - low[0])))
+        out[low[1] : high[1], low[0] : high[0]] = self.projector.image(part, pose)
+        return out
+
+    def _best_shift(self, slopes: np.ndarray) -> tuple[float, np.ndarray]:
+        """The highest correlation of slopes (2, rows, columns) over shifts, and the shift (column, row) in px."""
         from scipy import fft
 
-        slopes = np.fft.rfft2(even_slopes(image, np.ones(image.shape)))
-        spectra = np.concatenate((slopes, np.fft.rfft2((even_slopes(image, np.ones(image.shape)) ** 2).sum(0))[None]))
-        products = self._spectra * np.conj(spectra)
-        both = fft.irfft2(products[:2].sum(0), s=image.shape)
-        energy = fft.irfft2(products[2], s=image.shape)
-        score = both / np.sqrt(np.maximum(energy, 0.02 * energy.max()) * self._energy)
+        seen = (slopes**2).sum(axis=0, keepdims=True)
+        products = self._spectra * np.conj(fft.rfft2(np.concatenate((slopes, seen))))
+        both, energy = fft.irfft2(np.stack((products[0] + products[1], products[2])), s=slopes.shape[1:])
+        score = both / np.sqrt(np.maximum(energy, LEAST_SEEN * float(seen.sum())) * self._energy)
         score = np.where(self._allowed, score, -np.inf)
         row, column = np.unravel_index(int(np.argmax(score)), score.shape)
         shift = np.array([_signed(int(column), score.shape[1]), _signed(int(row), score.shape[0])], float)
         return float(score[row, column]), shift
 
-    def _shifted(self, rotation: np.ndarray, depth_mm: float, shift_px: np.ndarray) -> np.ndarray:
-        """The pose whose pivot is seen where the shift puts it, turned with its ray."""
-        camera = self.projection.camera
-        ray = camera.rays((np.array(camera.centre_px) + shift_px)[None])[0]
-        out = np.eye(4)
-        out[:3, :3] = _turning_axis_to(ray) @ rotation
-        out[:3, 3] = depth_mm * ray - out[:3, :3] @ self.pivot_mm
-        return out
+    @cached_property
+    def _around(self) -> tuple[int, int]:
+        """(rows, columns) px that the body may reach beyond the detector."""
+        rows, columns = self.projection.camera.size_px
+        return min(rows // 2, self.most_px), min(columns // 2, self.most_px)
 
     @cached_property
     def _wide(self) -> Camera:
-        """The detector with half of it more on all sides."""
-        rows, columns = self.projection.camera.size_px
-        return self.projection.camera.cropped((-(rows // 2), -(columns // 2)), (2 * rows, 2 * columns))
+        """The detector with some more on all sides, of a size that Fourier's transform likes."""
+        from scipy.fft import next_fast_len
+
+        (rows, columns), (above, left) = self.projection.camera.size_px, self._around
+        size = (next_fast_len(rows + 2 * above, real=True), next_fast_len(columns + 2 * left, real=True))
+        return self.projection.camera.cropped((-above, -left), size)
 
     @cached_property
-    def _fixed(self) -> tuple[np.ndarray, np.ndarray]:
+    def _fixed(self) -> np.ndarray:
         """(3, rows, columns): even slopes, and where they count, on the wide detector."""
         mask = self.projection.mask
         weights = np.ones(self.projection.camera.size_px) if mask is None else mask.astype(float)
-        slopes = even_slopes(self.projection.data.astype(float), weights)
+        slopes = even_slopes(self.projection.data, weights)
         rows, columns = self.projection.camera.size_px
-        around = (
-            (0, 0),
-            (rows // 2, 2 * rows - rows - rows // 2),
-            (columns // 2, 2 * columns - columns - columns // 2),
-        )
-        return np.pad(slopes, around), np.pad(_inner(weights)[None], around)[0]
+        out = np.zeros((3, *self._wide.size_px), np.float32)
+        above, left = self._around
+        out[:, above : above + rows, left : left + columns] = (*slopes, inner(weights))
+        return out
 
     @cached_property
     def _spectra(self) -> np.ndarray:
-        slopes, weights = self._fixed
-        return np.fft.rfft2(np.concatenate((slopes, weights[None])))
+        from scipy import fft
+
+        return np.asarray(fft.rfft2(self._fixed))
 
     @cached_property
     def _energy(self) -> float:
-        return float((self._fixed[0] ** 2).sum())
+        return float((self._fixed[:2].astype(np.float64) ** 2).sum())
 
     @cached_property
     def _allowed(self) -> np.ndarray:
-        """Shifts that bring the pivot, which is on the axis, to a place on the detector or nearly so."""
-        rows, columns = self._wide.size_px
-        down = np.abs([_signed(n, rows) for n in range(rows)])
-        across = np.abs([_signed(n, columns) for n in range(columns)])
-        return (down[:, None] <= rows // 4) & (across[None] <= columns // 4)
+        """Shifts that bring the pivot, which is on the axis, to a place on the detector."""
+        (rows, columns), (right, down) = self.projection.camera.size_px, self.projection.camera.centre_px
+        high, wide = self._wide.size_px
+        by_row = np.array([0 <= down + _signed(n, high) < rows for n in range(high)])
+        by_column = np.array([0 <= right + _signed(n, wide) < columns for n in range(wide)])
+        return by_row[:, None] & by_column[None]
 
 
-def even_slopes(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(2, rows, columns): slopes across and down, divided by the root mean square slope around; 0 without weight."""
-    from scipy.ndimage import gaussian_filter, uniform_filter
+def glances(scene: Scene, stage: Stage) -> tuple[Glance, ...]:
+    """One for each X-ray, with the stage's pixels and voxels."""
+    projector = Projector(at_spacing(scene.body, stage.spacing_mm), "joseph")
+    return tuple(Glance(projector, resized(each, stage.size_px), scene.pivot_mm) for each in scene.projections)
 
-    smooth = gaussian_filter(picture, 0.7)
-    down, across = np.gradient(smooth)
-    slopes = np.stack((across, down)) * _inner(weights)
+
+def glimpse(views: Sequence[Glance], rotation: np.ndarray, place: np.ndarray) -> Glimpse:
+    """An orientation (3, 3), rig from patient, tried all over the X-rays, the pivot about as deep as at a place (3,).
+
+    One X-ray alone leaves the depth as it was. The rays of several meet at the pivot, or nearly so: the farther they
+    miss each other, the less the score.
+    """
+    scores, sources, ways = [], [], []
+    for view in views:
+        rig_from_camera = se3.inverse(view.projection.camera_from_rig)
+        camera_from_rig = view.projection.camera_from_rig
+        local = camera_from_rig[:3, :3] @ place + camera_from_rig[:3, 3]
+        score, ray = view.sight(camera_from_rig[:3, :3] @ rotation, local)
+        scores.append(score)
+        sources.append(rig_from_camera[:3, 3])
+        ways.append(rig_from_camera[:3, :3] @ ray)
+    if not np.isfinite(scores).all():
+        return Glimpse(-np.inf, posed(rotation, place, views[0].pivot_mm))
+    if len(views) > 1:
+        there, miss_mm = meeting(np.array(sources), np.array(ways))
+        kept = max(0.0, 1 - miss_mm / MISS_MM)
+        return Glimpse(float(np.mean(scores)) * kept, posed(rotation, there, views[0].pivot_mm))
+    # across the rays the body keeps its picture if it turns with the ray that it is on
+    before, depth_mm = place - sources[0], float(views[0].projection.camera_from_rig[2, :3] @ (place - sources[0]))
+    turned = turning_to(before, ways[0]) @ rotation
+    return Glimpse(scores[0], posed(turned, sources[0] + depth_mm * ways[0], views[0].pivot_mm))
+
+
+def posed(rotation: np.ndarray, place: np.ndarray, pivot_mm: np.ndarray) -> np.ndarray:
+    """(4, 4): turned so, with the pivot at a place."""
+    out = np.eye(4)
+    out[:3, :3] = rotation
+    out[:3, 3] = place - rotation @ pivot_mm
+    return out
+
+
+def even_slopes(picture: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """(2, rows, columns) float32: slopes across and down, divided by the root mean square slope around them.
+
+    weights  (rows, columns), 0 where nothing is compared
+    """
+    smooth = picture_filters.smooth(np.asarray(picture, np.float64)[None], TAPS)
+    slopes = picture_filters.slopes(smooth)[0]
+    counted = np.ones(picture.shape) if weights is None else inner(weights)
+    slopes *= counted
     squares = (slopes**2).sum(axis=0)
-    total = squares.sum() / max(_inner(weights).sum(), 1)
-    counted = np.maximum(uniform_filter(_inner(weights), 2 * WINDOW_PX + 1), 1e-3)
-    local = uniform_filter(squares, 2 * WINDOW_PX + 1) / counted
-    return np.asarray(slopes / np.sqrt(local + SHARE * total + 1e-30))
+    size = float((2 * WINDOW_PX + 1) ** 2)
+    local = picture_filters.box_sums(squares[None], WINDOW_PX)[0] / size
+    if weights is not None:
+        local /= np.maximum(picture_filters.box_sums(counted[None], WINDOW_PX)[0] / size, 1e-3)
+    total = squares.sum() / max(float((squares > 0).sum()), 1.0)
+    return np.asarray(slopes / np.sqrt(local + SHARE * total + 1e-30), np.float32)
 
 
-def _inner(weights: np.ndarray) -> np.ndarray:
+def inner(weights: np.ndarray) -> np.ndarray:
     """Weights without the rim, whose slopes come from what is not compared."""
     from scipy.ndimage import minimum_filter
 
@@ -150,15 +222,18 @@ def _signed(place: int, size: int) -> int:
     return place if place <= size // 2 else place - size
 
 
-def _turning_axis_to(ray: np.ndarray) -> np.ndarray:
-    """(3, 3): the shortest turn that brings the optical axis to a ray."""
-    way = ray / np.linalg.norm(ray)
-    across = np.cross([0.0, 0.0, 1.0], way)
+def turning_to(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(3, 3): the shortest turn that brings one direction (3,) to another."""
+    from_, to = one / np.linalg.norm(one), other / np.linalg.norm(other)
+    across = np.cross(from_, to)
     sine = float(np.linalg.norm(across))
-    return np.eye(3) if sine < 1e-12 else se3.rotation_exp(across / sine * np.arctan2(sine, way[2]))
+    return np.eye(3) if sine < 1e-12 else se3.rotation_exp(across / sine * np.arctan2(sine, float(from_ @ to)))
 
 
-def glimpsed(glance: Glance, rotations: Sequence[np.ndarray], depths_mm: Sequence[float]) -> list[Glimpse]:
-    """One for each orientation and depth, best first."""
-    found = [glance.glimpse(rotation, depth) for rotation, depth in zip(rotations, depths_mm, strict=True)]
-    return sorted(found, key=lambda glimpse: -glimpse.score)
+def meeting(sources: np.ndarray, ways: np.ndarray) -> tuple[np.ndarray, float]:
+    """(3,) mm: the point nearest to lines through sources (V, 3) along ways (V, 3), and how far it is from them."""
+    ways = ways / np.linalg.norm(ways, axis=1, keepdims=True)
+    across = np.eye(3) - ways[:, :, None] * ways[:, None]
+    point = np.linalg.lstsq(across.sum(0), np.einsum("vij,vj->i", across, sources), rcond=None)[0]
+    missed = np.einsum("vij,vj->vi", across, point - sources)
+    return point, float(np.linalg.norm(missed, axis=1).max())

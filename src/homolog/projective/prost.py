@@ -72,8 +72,6 @@ def shown_volume(body: Volume, config: ProstNetConfig) -> Volume:
     """The volume (attenuation, 1/mm) along LPS with the network's voxels, around what attenuates."""
     low, high = body.grid.bounds()
     shape = np.ceil((high - low) / config.spacing_mm).astype(int) + 2 * MARGIN
-    # means of eight voxels need an even number of them
-    shape += -shape % config.volume_step
     origin = (low + high) / 2 - (shape - 1) / 2 * config.spacing_mm
     return resample(body, Grid.regular(shape.tolist(), config.spacing_mm, origin), outside=0.0)
 

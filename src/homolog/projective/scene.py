@@ -34,16 +34,21 @@ AIR = 0.05
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """An X-ray at one size, ready to be compared with."""
+    """An X-ray at one size, ready to be compared with by a measure that was prepared with some options."""
 
     projection: Projection
     measure: Any
+    options: dict[str, Any]
 
     @property
     def weights(self) -> np.ndarray:
         """(rows, columns) bool: what is compared."""
         mask = self.projection.mask
         return np.ones(self.projection.camera.size_px, bool) if mask is None else mask
+
+    def without(self, left: np.ndarray) -> Any:
+        """The measure where only some pixels (rows, columns) bool are compared."""
+        return similarity.prepare(self.measure.name, self.projection.data, mask=left, **self.options)
 
     def camera_from_patient(self, rig_from_patient: np.ndarray) -> np.ndarray:
         return self.projection.camera_from_rig @ rig_from_patient
@@ -163,7 +168,8 @@ class Scene:
         for projection in self.projections:
             small = resized(projection, stage.size_px)
             options = {"sigma_px": stage.sigma_px, "radius_px": stage.radius_px}
-            views.append(View(small, similarity.prepare(self.similarity, small.data, mask=small.mask, **options)))
+            measure = similarity.prepare(self.similarity, small.data, mask=small.mask, **options)
+            views.append(View(small, measure, options))
         return Level(stage.name, Projector(self._at(stage.spacing_mm)), tuple(views), self.pivot_mm, self.axes)
 
     def depth_of(self, rig_from_patient: np.ndarray) -> float:

@@ -1,72 +1,182 @@
 """Many poses, of which ever fewer are looked at ever finer: a search that does not depend on one start being right.
 
-Poses are drawn about the start, or in all orientations where nothing is known. The best by a glance climb at a wide
-stage, where pictures are smoothed and patches are large, the best of their ends at a finer one, and so on.
+Orientations and depths are drawn about the start, or all of them where nothing is known, and glanced at (`glancing`).
+The best of these climb at a coarse stage, the best of their ends at a fine one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from homolog.projective.climbing import Climb, OnStep, climb
 from homolog.projective.configs import AutoConfig, Stage
-from homolog.projective.scene import Level, Scene
+from homolog.projective.glancing import Glance, Glimpse, glances, glimpse, meeting
+from homolog.projective.judging import LIKENESS, likeness
+from homolog.projective.scene import Scene
 from homolog.space import se3
-from homolog.space.alignment import AlignStep
 
-# Pixels and smoothing of the four looks; at the first two the smoothing and the patches have the same size on the X-ray
-# as 3 and 16 px would have of 64, which were measured to bring poses home from farthest.
-GLANCE = Stage(32, 6.0, 1.5, 8)
-LOOKS = (Stage(32, 6.0, 1.5, 8), Stage(64, 4.0, 1.0, 9), Stage(128, 2.0, 1.0, 9))
+# Hardly smoothed and with small patches: farther-reaching stages were measured to lead masked bones astray, for what is
+# smooth in an X-ray is soft tissue.
+LOOKS = (Stage(64, 4.0, 0.7, 5), Stage(128, 2.0, 1.0, 7))
+# A body that is small on the X-rays is looked at with more pixels: so many along it, but not more than so many in all.
+BODY_PX, MOST_PX = 40, 224
 # Poses nearer to each other than this, at the body's typical place, are one.
-SAME_MM = (12.0, 6.0, 3.0)
+SAME_MM = (4.0, 2.0)
+# Shares of the way to the detector at which a body is looked for whose depth nobody knows.
+DEPTHS = (0.55, 0.65, 0.75, 0.85, 0.95)
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How many poses are glanced at, how many climb at each look, and for how many steps."""
+    """How many orientations are glanced at, how many climb at each look, for how many steps, and how often at most."""
 
     glances: int
-    climbs: tuple[int, int, int]
-    steps: tuple[int, int, int] = (15, 30, 40)
+    climbs: tuple[int, int]
+    rounds: int
+    steps: tuple[int, int] = (15, 40)
+
+    def times(self, factor: int) -> Effort:
+        return replace(self, glances=factor * self.glances, climbs=(factor * self.climbs[0], self.climbs[1]))
 
 
 EFFORTS = {
-    "fast": Effort(60, (6, 2, 1)),
-    "usual": Effort(400, (32, 8, 3)),
-    "thorough": Effort(2000, (120, 24, 6)),
+    "fast": Effort(256, (10, 2), 1),
+    "usual": Effort(1024, (32, 4), 3),
+    "thorough": Effort(4096, (96, 8), 3),
 }
+# How many of the best are glanced at again, turned and shifted a little, and by how much (one standard deviation).
+AGAIN, NEARBY, NEARBY_SHARE = 48, 8, 0.3
+# Of the body's typical place, how far apart two poses must put it to be worth a climb each.
+APART = 0.1
+# All orientations are so many times more than those about a start.
+ANYWHERE = 6
 
 
 def sought(
-    scene: Scene, starts: Sequence[np.ndarray], effort: Effort, on_step: OnStep | None = None
-) -> tuple[list[Climb], tuple[AlignStep, ...]]:
-    """The ends of the last look, best first and each in a place of its own, and the way of the best one."""
-    glance = scene.level(GLANCE)
-    poses = best_by(glance, starts, effort.climbs[0]) if len(starts) > effort.climbs[0] else list(starts)
-    ways: list[tuple[AlignStep, ...]] = [()] * len(poses)
+    scene: Scene,
+    start: np.ndarray | None,
+    config: AutoConfig,
+    on_step: OnStep | None = None,
+    further: Sequence[np.ndarray] = (),
+) -> list[Climb]:
+    """The ends of the last look, best first, each in a place of its own; the start itself always climbs too.
+
+    As long as nothing is alike, other orientations are drawn, as many again as so far.
+
+    further  poses (4, 4) that something else proposes
+    """
+    effort = EFFORTS[config.effort]
     ends: list[Climb] = []
-    for n, (stage, count, steps) in enumerate(zip(LOOKS, effort.climbs, effort.steps, strict=True)):
-        level = scene.level(stage)
-        ends = []
-        for k, pose in enumerate(poses[:count]):
-            end = climb(level, pose, steps, scene.radius_mm)
-            ends.append(Climb(end.pose, end.score, ways[k] + end.trace, end.converged))
-            if on_step:
-                on_step(level.name, (n + (k + 1) / min(count, len(poses))) / len(LOOKS), max(e.score for e in ends))
-        ends = distinct(sorted(ends, key=lambda end: -end.score), SAME_MM[n], scene)
-        poses, ways = [end.pose for end in ends], [end.trace for end in ends]
-    return ends, ends[0].trace
+    for again in range(effort.rounds):
+        drawn = replace(config, seed=config.seed + again)
+        more = effort.times(2 ** max(0, again - 1))
+        ends = merged([*ends, *_round(scene, start, drawn, more, further, on_step)], scene)
+        if alike(scene, start, ends[0].pose):
+            break
+    return ends
 
 
-def best_by(level: Level, poses: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
-    """The poses of highest score, best first; the first given one is always among them."""
-    scores = np.array([level.score(pose) for pose in poses])
-    order = [n for n in np.argsort(-scores, kind="stable") if n != 0][: count - 1]
-    return [poses[n] for n in sorted([0, *order], key=lambda n: -scores[n])]
+def alike(scene: Scene, start: np.ndarray | None, pose: np.ndarray) -> bool:
+    """Whether X-rays and projections are as alike as wrong poses were not seen to be."""
+    least = LIKENESS.get(scene.similarity, -1.0)
+    return likeness(scene.level(looks(scene, start)[-1]), pose) > least
+
+
+def merged(ends: Sequence[Climb], scene: Scene) -> list[Climb]:
+    return distinct(sorted(ends, key=lambda end: -end.score), SAME_MM[-1], scene)
+
+
+def looks(scene: Scene, start: np.ndarray | None) -> tuple[Stage, Stage]:
+    """The two looks, with pixels and voxels for the body's size on the X-rays."""
+    span = np.sort(np.ptp(scene.body.grid.cropped((0, 0, 0), scene.body.grid.shape).bounds(), axis=0))[1:]
+    place = looked_at(scene) if start is None else _pivot(start, scene)
+    body_px = []
+    for projection in scene.projections:
+        camera, pose = projection.camera, projection.camera_from_rig
+        depth_mm = max(float(pose[2, :3] @ place + pose[2, 3]), 1.0)
+        width_mm = min(n * pitch for n, pitch in zip(camera.size_px, camera.pitch_mm, strict=True))
+        body_px.append(LOOKS[0].size_px * float(np.sqrt(span.prod())) * camera.focal_mm / depth_mm / width_mm)
+    finer = float(np.clip(BODY_PX / min(body_px), 1.0, MOST_PX / LOOKS[0].size_px))
+    first, last = (
+        replace(look, size_px=round(finer * look.size_px), spacing_mm=look.spacing_mm / finer) for look in LOOKS
+    )
+    return first, last
+
+
+def _round(
+    scene: Scene,
+    start: np.ndarray | None,
+    config: AutoConfig,
+    effort: Effort,
+    further: Sequence[np.ndarray],
+    on_step: OnStep | None,
+) -> list[Climb]:
+    stages = looks(scene, start)
+    found = glanced(scene, start, config, effort, stages[0], on_step)
+    poses = apart([each.rig_from_patient for each in found], effort.climbs[0], scene)
+    poses = [*further, *poses] if start is None else [start, *further, *poses]
+    ends = [Climb(pose, -np.inf, (), False) for pose in poses]
+    for n, (stage, steps) in enumerate(zip(stages, effort.steps, strict=True)):
+        begun = ends if n == 0 else ends[: effort.climbs[n]]
+        ends = climbed(scene, stage, steps, begun, SAME_MM[n], (0.6 + n / 5, 0.8 + n / 5), on_step)
+    return ends
+
+
+def glanced(
+    scene: Scene,
+    start: np.ndarray | None,
+    config: AutoConfig,
+    effort: Effort,
+    stage: Stage,
+    on_step: OnStep | None,
+) -> list[Glimpse]:
+    """Glimpses of orientations about a start, or of all, and once more of what is near the best; best first."""
+    views = glances(scene, stage)
+    if start is None:
+        tries = anywhere(scene, config, ANYWHERE * effort.glances)
+    else:
+        tries = about(scene, start, config, effort.glances)
+    first = _glimpsed(views, tries, (0.0, 0.4), on_step)
+    nearby = about_each(scene, first[:AGAIN], config, start is None)
+    return sorted([*first, *_glimpsed(views, nearby, (0.4, 0.6), on_step)], key=lambda each: -each.score)
+
+
+def _glimpsed(
+    views: Sequence[Glance],
+    tries: Sequence[tuple[np.ndarray, np.ndarray]],
+    share: tuple[float, float],
+    on_step: OnStep | None,
+) -> list[Glimpse]:
+    found = []
+    for n, (rotation, place) in enumerate(tries):
+        found.append(glimpse(views, rotation, place))
+        if on_step and n % 64 == 63:
+            done = share[0] + (share[1] - share[0]) * n / len(tries)
+            on_step("a glance", done, max(each.score for each in found))
+    return sorted(found, key=lambda each: -each.score)
+
+
+def climbed(
+    scene: Scene,
+    stage: Stage,
+    steps: int,
+    begun: Sequence[Climb],
+    same_mm: float,
+    share: tuple[float, float],
+    on_step: OnStep | None,
+) -> list[Climb]:
+    """The ends of climbs at a stage, best first and distinct, each with its way so far."""
+    level, ends = scene.level(stage), []
+    for n, each in enumerate(begun):
+        end = climb(level, each.pose, steps, scene.radius_mm)
+        ends.append(Climb(end.pose, end.score, each.trace + end.trace, end.converged))
+        if on_step:
+            done = share[0] + (share[1] - share[0]) * (n + 1) / len(begun)
+            on_step(level.name, done, max(each.score for each in ends))
+    return distinct(sorted(ends, key=lambda end: -end.score), same_mm, scene)
 
 
 def distinct(ends: Sequence[Climb], same_mm: float, scene: Scene) -> list[Climb]:
@@ -78,6 +188,17 @@ def distinct(ends: Sequence[Climb], same_mm: float, scene: Scene) -> list[Climb]
     return kept
 
 
+def apart(poses: Sequence[np.ndarray], count: int, scene: Scene) -> list[np.ndarray]:
+    """The first so many poses of which none is near another: neighbours would climb to the same place."""
+    kept: list[np.ndarray] = []
+    for pose in poses:
+        if len(kept) == count:
+            break
+        if all(apart_mm(pose, other, scene) > APART * scene.radius_mm for other in kept):
+            kept.append(pose)
+    return kept
+
+
 def apart_mm(one: np.ndarray, other: np.ndarray, scene: Scene) -> float:
     """How far apart two poses put the corners of the body, root mean square, halved: at its typical place."""
     corners = scene.body.grid.corners()
@@ -85,42 +206,59 @@ def apart_mm(one: np.ndarray, other: np.ndarray, scene: Scene) -> float:
     return float(np.sqrt((apart**2).sum(axis=1).mean()) / 2)
 
 
-def drawn_about(scene: Scene, start: np.ndarray, config: AutoConfig, count: int) -> list[np.ndarray]:
-    """The start, and poses about it, spread evenly over a normal distribution (Sobol's sequence, scrambled)."""
-    from scipy.stats import norm, qmc
+def about(scene: Scene, start: np.ndarray, config: AutoConfig, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Orientations (3, 3) and places of the pivot (3,) about a start, evenly over a normal distribution (Sobol)."""
+    from scipy.stats import norm
 
-    level = scene.level(GLANCE)
-    angle = np.radians(config.spread_degrees)
-    sigma = np.array([angle] * 3 + [config.spread_mm] * 3)
-    even = qmc.Sobol(6, seed=config.seed).random(1 << int(np.ceil(np.log2(max(count, 2)))))[: count - 1]
-    return [start, *(level.moved(start, sigma * norm.ppf(np.clip(each, 1e-4, 1 - 1e-4))) for each in even)]
+    even = norm.ppf(np.clip(_sobol(4, count, config.seed), 1e-4, 1 - 1e-4))
+    turns = np.radians(config.spread_degrees) * even[:, :3]
+    place, way = _pivot(start, scene), scene.axes[:, 2]
+    return [
+        (se3.rotation_exp(turn) @ start[:3, :3], place + config.spread_mm * deep * way)
+        for turn, deep in zip(turns, even[:, 3], strict=True)
+    ]
 
 
-def drawn_anywhere(scene: Scene, config: AutoConfig, count: int) -> list[np.ndarray]:
-    """Poses in all orientations, where the cameras look: nearest to all optical axes, or on the only one."""
-    from scipy.stats import qmc
+def about_each(
+    scene: Scene, found: Sequence[Glimpse], config: AutoConfig, any_depth: bool
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Orientations and places near each of some glimpses, closer by as much as the first ones were apart."""
+    from scipy.stats import norm
 
-    even = qmc.Sobol(5, seed=config.seed).random(1 << int(np.ceil(np.log2(max(count, 2)))))[:count]
-    shift_mm = config.spread_mm * (2 * even[:, 3:] - 1)
+    even = norm.ppf(np.clip(_sobol(4, NEARBY * len(found), config.seed + 1), 1e-4, 1 - 1e-4))
+    degrees = NEARBY_SHARE * (30.0 if any_depth else config.spread_degrees)
     out = []
-    for n, (turn, shift) in enumerate(zip(even[:, :3], shift_mm, strict=True)):
-        pose = np.eye(4)
-        pose[:3, :3] = _any_rotation(turn)
-        place = looked_at(scene, depth_share=(0.6, 0.75, 0.9)[n % 3]) + scene.axes[:, :2] @ shift
-        pose[:3, 3] = place - pose[:3, :3] @ scene.pivot_mm
-        out.append(pose)
+    for n, each in enumerate(found):
+        pose, place = each.rig_from_patient, _pivot(each.rig_from_patient, scene)
+        for turn in even[NEARBY * n : NEARBY * (n + 1)]:
+            rotation = se3.rotation_exp(np.radians(degrees) * turn[:3]) @ pose[:3, :3]
+            out.append((rotation, place + NEARBY_SHARE * config.spread_mm * turn[3] * scene.axes[:, 2]))
     return out
+
+
+def anywhere(scene: Scene, config: AutoConfig, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """All orientations, where the cameras look: nearest to all optical axes, or on the only one."""
+    even = _sobol(3, count, config.seed)
+    return [(_any_rotation(turn), looked_at(scene, DEPTHS[n % len(DEPTHS)])) for n, turn in enumerate(even)]
 
 
 def looked_at(scene: Scene, depth_share: float = 0.75) -> np.ndarray:
     """(3,) mm in the rig: nearest to all optical axes; for one X-ray at a share of the way to the detector."""
-    sources = [-p.camera_from_rig[:3, :3].T @ p.camera_from_rig[:3, 3] for p in scene.projections]
-    ways = [p.camera_from_rig[2, :3] for p in scene.projections]
-    across = [np.eye(3) - np.outer(way, way) for way in ways]
-    held = np.sum(across, axis=0)
-    if np.linalg.cond(held) > 1e6:
+    views = [se3.inverse(each.camera_from_rig) for each in scene.projections]
+    sources, ways = np.array([each[:3, 3] for each in views]), np.array([each[:3, 2] for each in views])
+    if np.linalg.matrix_rank(ways, tol=0.05) < 2:
         return np.asarray(sources[0] + depth_share * scene.projections[0].camera.focal_mm * ways[0])
-    return np.linalg.solve(held, np.sum([a @ s for a, s in zip(across, sources, strict=True)], axis=0))
+    return meeting(sources, ways)[0]
+
+
+def _pivot(rig_from_patient: np.ndarray, scene: Scene) -> np.ndarray:
+    return np.asarray(rig_from_patient[:3, :3] @ scene.pivot_mm + rig_from_patient[:3, 3])
+
+
+def _sobol(dimensions: int, count: int, seed: int) -> np.ndarray:
+    from scipy.stats import qmc
+
+    return qmc.Sobol(dimensions, seed=seed).random_base2(int(np.ceil(np.log2(max(count, 2)))))[:count]
 
 
 def _any_rotation(even: np.ndarray) -> np.ndarray:

@@ -16,21 +16,25 @@ class ProstConfig:
     """Virtual patients to train on."""
     first_patient: int = 1000
     """The seed of the first of them; seeds from 10000 on are kept for tests."""
-    growth: int = 25
+    at_first: int = 24
+    """Of these patients, those that training begins with."""
+    growth: int = 40
     """Steps after which one more patient is drawn, so that training can begin at once."""
-    volumes_a_step: int = 1
+    volumes_a_step: int = 2
     """Volumes that one step looks at."""
-    truths: int = 4
+    truths: int = 8
     """True poses of each of them, an X-ray each."""
-    starts: int = 2
-    """Poses compared with each X-ray."""
+    starts: int = 1
+    """Poses drawn for each X-ray."""
     volume_every: int = 4
-    """One step in so many trains the 3D branch too, which costs more than all the rest; published: 1."""
-    rate: float = 1e-3
+    """One step in so many trains the 3D branch too, if there is one; published: 1."""
+    slopes_every: int = 6
+    """One step in so many looks at the similarity's gradient too, where the network has coordinates to be taught."""
+    rate: float = 1.5e-3
     """The optimiser's first rate."""
-    warm_steps: int = 100
+    warm_steps: int = 50
     """Steps until that rate is reached."""
-    calm_steps: int = 2000
+    calm_steps: int = 1500
     """Steps after which the rate falls, with the root of their number."""
     optimiser: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or as published: stochastic gradient descent with momentum 0.9."""
@@ -44,5 +48,11 @@ class ProstConfig:
     """Degrees about each axis, the standard deviation of true and of compared poses about the nominal view."""
     shift_mm: float = 22.4
     """mm along each axis, likewise."""
-    view_degrees: float = 10.0
+    places: float = 5.0
+    """How much the places that the network looks for count, that they are ends of the bones."""
+    maps: float = 0.3
+    """How much it counts that their maps have one peak there, and no other."""
+    slopes: float = 0.2
+    """How much the similarity's gradient counts, where the network has coordinates to be taught."""
+    view_degrees: float = 5.0
     """Degrees of the C-arm's primary angle, the standard deviation of the nominal view about the one from the front."""

@@ -17,18 +17,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from homolog.errors import BadInput
 from homolog.io.files import writing
 from homolog.nets.configs import PROST_NETS
 from homolog.nets.prost import ProstNet, record_of
-from homolog.projective.prost import ProjectiveTransformer, unlikenesses
+from homolog.nets.prost_marks import lowered
+from homolog.projective.prost import ProjectiveTransformer
 from homolog.space import se3_torch
 from homolog.train import loop, prost_data
 from homolog.train.configs import ProstConfig
 from homolog.train.loop import OnStep, Plan, State
 from homolog.train.prost_data import Patient, Sample
 
+# The standard deviation of a taught map, as rays lean: about a square of four pixels of a C-arm's 48.
+MAP_WIDTH = 0.06
 # What a normalised direction's length is kept above, so that none is divided by nothing.
 LEAST = 1e-10
 
@@ -49,7 +53,7 @@ class Data:
         """One of the patients that have been drawn by this step."""
         if self.given and rng.uniform() < self.config.given:
             return self.given[int(rng.integers(len(self.given)))]
-        count = min(self.config.patients, 1 + step // self.config.growth)
+        count = min(self.config.patients, self.config.at_first + step // self.config.growth)
         return prost_data.virtual(self.config.first_patient + int(rng.integers(count)), self._spacing_mm, self.folder)
 
     @property
@@ -79,7 +83,8 @@ def train(
 
     def make_gradients(rng: np.random.Generator) -> dict[str, float]:
         samples = [one(data, state.step, rng) for _ in range(config.volumes_a_step)]
-        return step(state.network, samples, config, volume_too=state.step % config.volume_every == 0)
+        turn = state.step % config.volume_every == 0, state.step % config.slopes_every == 0
+        return step(state.network, samples, config, volume_too=turn[0], slopes_too=turn[1])
 
     def on_save(now: State) -> None:
         write(now, config, plan, folder, [path.name for path in volumes])
@@ -130,11 +135,17 @@ def rate(step: int, config: ProstConfig) -> float:
 
 
 def step(
-    network: torch.nn.Module, samples: Sequence[Sample], config: ProstConfig, *, volume_too: bool = True
+    network: torch.nn.Module,
+    samples: Sequence[Sample],
+    config: ProstConfig,
+    *,
+    volume_too: bool = True,
+    slopes_too: bool = True,
 ) -> dict[str, float]:
     """Leaves the gradients of a step in the network, and says what to log.
 
     volume_too  whether the 3D branch gets gradients as well
+    slopes_too  whether the similarity's own gradient is looked at, see `judged`
     """
     assert isinstance(network, ProstNet)
     network.volume_branch.requires_grad_(volume_too)
@@ -142,51 +153,150 @@ def step(
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     logs = []
     for each in samples:
-        loss, logged = judged(network, each, config)
+        loss, logged = judged(network, each, config, slopes_too=slopes_too)
         (loss / len(samples)).backward(inputs=trained)
         logs.append(logged)
     network.requires_grad_(True)
     return {name: float(np.mean([logged[name] for logged in logs])) for name in logs[0]}
 
 
-def judged(network: ProstNet, sample: Sample, config: ProstConfig) -> tuple[torch.Tensor, dict[str, float]]:
-    """The loss of a sample, and what to log of it."""
-    values, slopes = slopes_of(network, sample)
-    truths = sample.truths.repeat_interleave(sample.poses.shape[1], 0)
-    wanted = se3_torch.descent_direction(sample.poses.flatten(0, 1), truths).float()
-    # what a standard deviation of the relative pose is: 13.4 degrees and 31.7 mm where both are drawn as published
-    sizes = np.sqrt(2) * torch.tensor([np.radians(config.turn_degrees)] * 3 + [config.shift_mm] * 3).float()
-    found, wanted = -slopes.float().cpu() * sizes, wanted / sizes
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What a network makes of a sample, with its history.
+
+    moving, fixed            features of the N poses and of the T X-rays
+    moving_maps, fixed_maps  (N or T, M, R, C), where the network looks for places
+    values                   (N,): L_N of each pose with its own X-ray
+    slopes                   (N, 6): its change by twists of the body about its origin, if it was asked for
+    """
+
+    moving: torch.Tensor
+    fixed: torch.Tensor
+    moving_maps: torch.Tensor | None
+    fixed_maps: torch.Tensor | None
+    values: torch.Tensor
+    slopes: torch.Tensor | None
+
+
+def judged(
+    network: ProstNet, sample: Sample, config: ProstConfig, *, slopes_too: bool = True
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """The loss of a sample, and what to log of it.
+
+    slopes_too  with the loss of L_N's gradient, whose own gradient costs as much again as all the rest; a network that
+                is taught coordinates and places does without in most steps
+    """
+    taught = bool(network.config.marks)
+    seen = compared(network, sample, slopes_too=slopes_too or not taught)
+    parts: dict[str, torch.Tensor] = {}
+    if taught:
+        parts["coordinates"] = coordinates_loss(seen, sample, config)
+        parts["places"] = config.places * places_loss(network, seen, sample)
+        parts["maps"] = config.maps * maps_loss(seen, sample)
+    logged = dict(parts)
+    if seen.slopes is not None:
+        sloped, logs = slopes_loss(seen, sample, config)
+        parts["slopes"] = sloped * (config.slopes if taught else 1.0)
+        logged |= logs
+    loss = torch.stack(list(parts.values())).sum()
+    return loss, {name: float(one.detach()) for name, one in {"loss": loss, **logged}.items()}
+
+
+def compared(network: ProstNet, sample: Sample, *, slopes_too: bool = True) -> Compared:
+    """A sample as the network sees it."""
+    device = next(network.parameters()).device
+    places, pictures = sample.places.to(device), sample.pictures.to(device)
+    poses = sample.poses.to(device)
+    twists = torch.zeros((len(poses), 6), dtype=torch.float64, device=device, requires_grad=slopes_too)
+    transformer = ProjectiveTransformer(sample.grid, sample.camera)
+    projections = transformer(network.channels(sample.volume.to(device)), se3_torch.moved(poses, twists))
+    maps: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
+    if network.config.marks:
+        maps = moving_maps, fixed_maps = network.moving_maps(projections, places), network.fixed_maps(pictures, places)
+        moving, fixed = network.coordinates(moving_maps, places), network.coordinates(fixed_maps, places)
+    else:
+        moving, fixed = network.moving(projections, places), network.fixed(pictures, places)
+    values = network.unlikeness(moving, fixed[_own(sample)])
+    slopes = torch.autograd.grad(values.sum(), twists, create_graph=True)[0] if slopes_too else None
+    return Compared(moving, fixed, *maps, values, slopes)
+
+
+def slopes_loss(seen: Compared, sample: Sample, config: ProstConfig) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """That L_N's gradient points along the geodesic, and is about as long; and its parts."""
+    assert seen.slopes is not None
+    wanted = wanted_of(sample.poses, sample.truths[_own(sample)], config)
+    found = -seen.slopes.float().cpu() * sizes(config)
     turned, shifted = cosine(found[:, :3], wanted[:, :3]), cosine(found[:, 3:], wanted[:, 3:])
     # |a - b|^2 of unit vectors is 2 - 2 cos: the published loss
     direction = (4 - 2 * turned - 2 * shifted).mean()
     # half the squared distance has this gradient
     length = (((found - wanted) ** 2).sum(1) / ((wanted**2).sum(1) + 0.5)).mean()
-    value = ((_root(values.cpu()) - _root((wanted**2).sum(1) / 2)) ** 2).mean()
-    loss = direction + config.length * length + config.value * value
-    named = {"loss": loss, "direction": direction, "cos_turn": turned.mean(), "cos_shift": shifted.mean()}
+    value = ((_root(seen.values.cpu()) - _root((wanted**2).sum(1) / 2)) ** 2).mean()
+    named = {"direction": direction, "cos_turn": turned.mean(), "cos_shift": shifted.mean()}
     named |= {"length": length, "value": value}
-    return loss, {name: float(one.detach()) for name, one in named.items()}
+    return direction + config.length * length + config.value * value, named
 
 
-def slopes_of(network: ProstNet, sample: Sample) -> tuple[torch.Tensor, torch.Tensor]:
-    """L_N (N,) and its change (N, 6) by twists of the body about its origin, both with their history."""
-    device = next(network.parameters()).device
-    places = sample.places.to(device)
-    channels = network.channels(sample.volume.to(device))
-    fixed = network.fixed(sample.pictures.to(device), places).repeat_interleave(sample.poses.shape[1], 0)
-    poses = sample.poses.flatten(0, 1).to(device)
-    twists = torch.zeros((len(poses), 6), dtype=torch.float64, device=device, requires_grad=True)
-    transformer = ProjectiveTransformer(sample.grid, sample.camera)
-    values = unlikenesses(network, channels, transformer, fixed, places, se3_torch.moved(poses, twists))
-    (slopes,) = torch.autograd.grad(values.sum(), twists, create_graph=True)
-    return values, slopes
+def coordinates_loss(seen: Compared, sample: Sample, config: ProstConfig) -> torch.Tensor:
+    """That coordinates of all poses and of all X-rays differ by the way from one to the other."""
+    wanted = wanted_of(sample.poses[:, None], sample.truths, config)
+    # the mean square of the differences is then half the squared distance
+    scale = (seen.moving.shape[1] / 2) ** 0.5
+    found = (seen.fixed - seen.moving[:, None]).cpu()[..., : wanted.shape[-1]]
+    return functional.smooth_l1_loss(found, scale * wanted, beta=0.3)
+
+
+def places_loss(network: ProstNet, seen: Compared, sample: Sample) -> torch.Tensor:
+    """That the first of the places are the ends of the bones, where these are in the picture."""
+    total = torch.zeros(())
+    for maps, where, there in _taught(seen, sample):
+        found = network.marks.positions(maps, sample.places.to(maps.device)).cpu()
+        apart = functional.smooth_l1_loss(found, where, beta=0.03, reduction="none").sum(2)
+        total = total + (apart * there).sum() / there.sum().clamp_min(1)
+    return total
+
+
+def maps_loss(seen: Compared, sample: Sample) -> torch.Tensor:
+    """That their maps are normal distributions about them: the divergence from these, in nats."""
+    total = torch.zeros(())
+    lean, known = lowered(sample.places)
+    for maps, where, there in _taught(seen, sample):
+        square = ((lean.flatten(1).T - where[:, :, None]) ** 2).sum(3)
+        wanted = torch.log_softmax(-square / (2 * MAP_WIDTH**2) + known.flatten(), 2)
+        apart = (wanted.exp() * (wanted - maps.flatten(2).cpu())).sum(2)
+        total = total + (apart * there).sum() / there.sum().clamp_min(1)
+    return total
+
+
+def _taught(seen: Compared, sample: Sample) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Of projections and X-rays: maps of the ends (N, E, R, C), where they are (N, E, 2), whether that is known."""
+    assert seen.moving_maps is not None and seen.fixed_maps is not None
+    out = []
+    for maps, poses in ((seen.moving_maps, sample.poses), (seen.fixed_maps, sample.truths)):
+        where, there = prost_data.places_in(sample, poses)
+        out.append((maps[:, : where.shape[1]], where, there))
+    return out
+
+
+def wanted_of(poses: torch.Tensor, truths: torch.Tensor, config: ProstConfig) -> torch.Tensor:
+    """(..., 6): the way from poses to truths in units of `sizes`."""
+    return se3_torch.descent_direction(poses, truths).float() / sizes(config)
+
+
+def sizes(config: ProstConfig) -> torch.Tensor:
+    """(6,): a standard deviation of the relative pose, 13.4 degrees and 31.7 mm where both are drawn as published."""
+    return np.sqrt(2) * torch.tensor([np.radians(config.turn_degrees)] * 3 + [config.shift_mm] * 3).float()
 
 
 def cosine(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """(N,): of the angles between vectors (N, 3)."""
     lengths = (found.square().sum(1) + LEAST**2).sqrt() * (wanted.square().sum(1) + LEAST**2).sqrt()
     return (found * wanted).sum(1) / lengths
+
+
+def _own(sample: Sample) -> torch.Tensor:
+    """(N,): the X-ray that each pose was drawn for."""
+    return torch.arange(len(sample.poses)) % len(sample.truths)
 
 
 def _root(squares: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """What ProST's network learns from: patients, what of them is looked for, X-rays of them, and poses.
 
-The X-ray shows all of the patient; what is looked for in it is bone alone, cut out along the body. So the network must
-see through what the volume does not hold.
+The X-ray shows all of the patient; what is looked for in it is bone alone: the pelvis, or more around it. So the
+network must see through what the volume does not hold. Of bone there is what it attenuates beyond soft tissue, since
+cut out of it a bone would cast the shadow of a bone in air.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from homolog.errors import BadInput
 from homolog.io import volumes
 from homolog.io.files import content_hash, writing
 from homolog.nets.configs import ProstNetConfig
-from homolog.projective.prost import places_of, shown_volume
+from homolog.projective.prost import LEANING, places_of, shown_volume
 from homolog.projective.scene import Scene
 from homolog.space import se3
-from homolog.space.attenuation import attenuation, linear_attenuation
+from homolog.space.attenuation import attenuation, excess_attenuation, linear_attenuation
 from homolog.space.camera import Camera
 from homolog.space.grid import Grid
 from homolog.space.projecting import Projector
@@ -37,15 +38,18 @@ from homolog.train.configs import ProstConfig
 HELD_OUT = 10_000
 # HU above which a voxel is bone where no labels say so; contrast in vessels, at most 400, is drawn over it at times.
 BONE_HU = (150.0, 300.0)
-# mm along the body of the piece that is looked for: a field of view's worth, and half as much again.
-PIECE_MM = (200.0, 340.0)
+# mm along the body of the piece that is looked for where nothing says which bone: a field of view's worth, and half as
+# much again; and of what is taken of other bones above and below the pelvis.
+PIECE_MM, AROUND_MM = (200.0, 340.0), 80.0
+# mm of the virtual patients' lower end that are kept: what an X-ray of the pelvis shows, and nothing that ends within.
+TRUNK_MM = 560.0
 # A piece with less bone than this, in voxels of 5 mm, is drawn anew.
-LEAST_BONE_MM3 = 200 * 5.0**3
+LEAST_BONE_MM3 = 100 * 5.0**3
 # C-arms: mm from source to detector, the share of it to the patient, mm along the detector's side. ProST's are 1020,
 # 0.61 and 374.
-FOCAL_MM, NEAR, DETECTOR_MM = (950.0, 1150.0), (0.57, 0.72), (300.0, 400.0)
+FOCAL_MM, NEAR, DETECTOR_MM = (960.0, 1080.0), (0.58, 0.65), (345.0, 400.0)
 # Pixels of a detector that are added up to one of those that the network sees, about.
-BINNED = 100
+BINNED = 36
 BONES = tuple(
     number
     for number, name in STRUCTURES.items()
@@ -53,24 +57,41 @@ BONES = tuple(
     or name.split()[-1] in ("sternum", "clavicle", "scapula", "humerus", "sacrum", "hip", "femur")
     or "rib" in name.split()
 )
+# The pelvis, whose parts are marked 2, 3 and 4 in a patient's bone; 1 is other bone.
 PELVIS = tuple(NUMBERS[name] for name in ("sacrum", "right hip", "left hip"))
+PART = 2
+# A part's ends are the means of this share of its voxels.
+END = 0.02
+# Of ends: of each part its centre and its ends to the left, right, front, back, head and feet.
+ENDS = len(PELVIS) * 7
 
 
 @dataclass(frozen=True, eq=False)
 class Patient:
     """A CT to learn from.
 
-    data  (I, J, K) float16, 1/mm
-    bone  (I, J, K) uint8: 1 in bone, 2 in the pelvis, 0 elsewhere; None where a threshold must do
+    data    (I, J, K) float16, 1/mm
+    excess  (I, J, K) float16, 1/mm beyond soft tissue
+    bone    (I, J, K) uint8: 1 in bone, 2 to 4 in the pelvis, 0 elsewhere; None where a threshold must do
     """
 
     data: np.ndarray
+    excess: np.ndarray
     bone: np.ndarray | None
     grid: Grid
 
     def whole(self) -> Volume:
         """Attenuation of everything, 1/mm."""
         return Volume(self.data.astype(np.float32), self.grid, "patient")
+
+    def beyond(self, kept: np.ndarray) -> Volume:
+        """Attenuation beyond soft tissue where it is kept (I, J, K), 1/mm."""
+        return Volume(np.where(kept, self.excess, np.float16(0)).astype(np.float32), self.grid, "patient")
+
+    @property
+    def has_pelvis(self) -> bool:
+        """Whether it is known where the parts of the pelvis are."""
+        return self.bone is not None and bool((self.bone >= PART).any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +102,8 @@ class Sample:
     pictures  (T, 1, rows, columns) float32: X-rays of everything
     places    (3, rows, columns)
     truths    (T, 4, 4) float64 camera_from_world
-    poses     (T, S, 4, 4) float64 to compare with each X-ray
+    poses     (T * S, 4, 4) float64 to compare with the X-rays, S drawn for each, the first T first
+    ends      (E, 3) float64 mm from the pivot: ends of the bones whose places a network may be taught; E may be 0
     """
 
     volume: torch.Tensor
@@ -91,6 +113,7 @@ class Sample:
     places: torch.Tensor
     truths: torch.Tensor
     poses: torch.Tensor
+    ends: torch.Tensor
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -111,8 +134,8 @@ def drawn(seed: int, spacing_mm: float, folder: Path) -> Patient:
     path = folder / f"patient_{seed:05d}_{spacing_mm:g}mm.npz"
     if not path.exists():
         patient = draw_patient(seed)
-        scan, labels = patient.both(patient.grid(spacing_mm))
-        _kept(Patient(_attenuation(scan), _bone(labels.numpy()), scan.grid), path)
+        scan, labels = patient.both(_lower(patient.grid(spacing_mm)))
+        _kept(_patient(scan, _bone(labels.numpy())), path)
     return _loaded(path)
 
 
@@ -125,17 +148,26 @@ def given(path: Path, labels: Path | None, spacing_mm: float, folder: Path) -> P
     kept = folder / f"{content_hash(scan)[:16]}_{'labels' if marked else 'bone'}_{spacing_mm:g}mm.npz"
     if not kept.exists():
         coarse = _upright(scan, spacing_mm)
-        bone = None if marked is None else _share(marked, coarse.grid)
-        _kept(Patient(_attenuation(coarse), bone, coarse.grid), kept)
+        _kept(_patient(coarse, None if marked is None else _share(marked, coarse.grid)), kept)
     return _loaded(kept)
 
 
-def _attenuation(scan: Volume) -> np.ndarray:
-    return attenuation(scan).numpy().astype(np.float16)
+def _patient(scan: Volume, bone: np.ndarray | None) -> Patient:
+    data, excess = (each(scan).numpy().astype(np.float16) for each in (attenuation, excess_attenuation))
+    return Patient(data, excess, bone, scan.grid)
+
+
+def _lower(grid: Grid) -> Grid:
+    """The part of a virtual patient's grid, along LPS, that X-rays of the pelvis show."""
+    i, j, k = grid.shape
+    return grid.cropped((0, 0, 0), (i, j, min(k, int(TRUNK_MM / grid.spacing_mm[2]))))
 
 
 def _bone(labels: np.ndarray) -> np.ndarray:
-    return np.isin(labels, BONES).astype(np.uint8) + np.isin(labels, PELVIS)
+    parts = np.zeros(256, np.uint8)
+    parts[list(BONES)] = 1
+    parts[list(PELVIS)] = PART + np.arange(len(PELVIS))
+    return parts[labels]
 
 
 def _upright(scan: Volume, spacing_mm: float) -> Volume:
@@ -153,7 +185,8 @@ def _share(labels: Volume, grid: Grid) -> np.ndarray:
 def _kept(patient: Patient, path: Path) -> None:
     bone = {} if patient.bone is None else {"bone": patient.bone}
     with writing(path, shared=True) as part, part.open("wb") as file:
-        np.savez_compressed(file, data=patient.data, matrix=patient.grid.world_from_voxel, **bone)  # type: ignore[arg-type]
+        matrix = patient.grid.world_from_voxel
+        np.savez_compressed(file, data=patient.data, excess=patient.excess, matrix=matrix, **bone)  # type: ignore[arg-type]
 
 
 # a patient is looked at every few seconds; unpacking takes 0.03 s
@@ -161,7 +194,7 @@ def _kept(patient: Patient, path: Path) -> None:
 def _loaded(path: Path) -> Patient:
     with np.load(path) as held:
         grid = Grid(held["data"].shape, held["matrix"])
-        return Patient(held["data"], held.get("bone"), grid)
+        return Patient(held["data"], held["excess"], held.get("bone"), grid)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -175,7 +208,7 @@ def sample(patient: Patient, config: ProstConfig, net: ProstNetConfig, rng: np.r
     turn, shift = np.radians(config.turn_degrees), config.shift_mm
     nominal = from_the_front(np.radians(config.view_degrees) * rng.normal(), depth_mm)
     truths = [_about(nominal, turn, shift, rng) for _ in range(config.truths)]
-    poses = [[_started(nominal, truth, turn, shift, rng) for _ in range(config.starts)] for truth in truths]
+    poses = [_started(nominal, truth, turn, shift, rng) for _ in range(config.starts) for truth in truths]
     pictures, mask = exposed(patient, camera, [truth @ _shifted(-pivot) for truth in truths], rng)
     volume = shown_volume(body, net)
     return Sample(
@@ -186,6 +219,7 @@ def sample(patient: Patient, config: ProstConfig, net: ProstNetConfig, rng: np.r
         places_of(camera, mask),
         torch.from_numpy(np.array(truths)),
         torch.from_numpy(np.array(poses)),
+        torch.from_numpy(ends_of(patient) - pivot if patient.has_pelvis else np.zeros((0, 3))),
     )
 
 
@@ -197,33 +231,73 @@ def camera_of(pixels: int, rng: np.random.Generator) -> tuple[Camera, float]:
 
 
 def piece(patient: Patient, rng: np.random.Generator) -> tuple[Volume, np.ndarray]:
-    """Bone of a piece along the body, as attenuation, and its pivot (3,) LPS mm."""
+    """Bone as it attenuates beyond soft tissue, 1/mm, and its pivot (3,) LPS mm."""
+    if patient.has_pelvis:
+        assert patient.bone is not None
+        body, pivot = _boxed(patient.beyond(patient.bone >= PART))
+        # poses are those of the pelvis, whatever more of the patient is looked for with it
+        return (body if rng.uniform() < 0.7 else _boxed(patient.beyond(_with_others(patient, rng)))[0]), pivot
     for _ in range(20):
-        body = _cut(patient, rng)
-        if (body.numpy() > 0).sum() * body.grid.voxel_volume_mm3 > LEAST_BONE_MM3:
-            break
-    else:
-        raise BadInput("a volume to train on holds hardly any bone", "give CTs of the trunk or of the pelvis")
-    # pivot and box are those that a registration will take
+        kept = _cut(patient, rng)
+        if (kept & (patient.excess > 0)).sum() * patient.grid.voxel_volume_mm3 > LEAST_BONE_MM3:
+            return _boxed(patient.beyond(kept))
+    raise BadInput("a volume to train on holds hardly any bone", "give CTs of the trunk or of the pelvis")
+
+
+def ends_of(patient: Patient) -> np.ndarray:
+    """(21, 3) LPS mm: of each part of the pelvis its centre and six ends."""
+    assert patient.bone is not None
+    return np.concatenate([_ends(patient.grid.world(np.argwhere(patient.bone == PART + n))) for n in range(3)])
+
+
+def _ends(points: np.ndarray) -> np.ndarray:
+    count = max(1, int(END * len(points)))
+    order = np.argsort(points, axis=0)
+    far = [points[order[part, axis]].mean(axis=0) for axis in range(3) for part in (slice(count), slice(-count, None))]
+    return np.array([points.mean(axis=0), *far])
+
+
+def _boxed(body: Volume) -> tuple[Volume, np.ndarray]:
+    """Box and pivot as a registration will take them."""
     scene = Scene(body, (Projection(np.zeros((1, 1)), Camera.centred(1.0, (1, 1))),), "ncc")
     return scene.body, scene.pivot_mm
 
 
-def _cut(patient: Patient, rng: np.random.Generator) -> Volume:
-    whole, length_mm = patient.whole(), rng.uniform(*PIECE_MM)
-    low, high = whole.grid.bounds()[:, 2]
+def _with_others(patient: Patient, rng: np.random.Generator) -> np.ndarray:
+    """(I, J, K) bool: the bones around the pelvis too, marked or by a threshold."""
+    assert patient.bone is not None
+    planes = np.flatnonzero((patient.bone >= PART).any(axis=(0, 1)))
+    more = int(rng.uniform(0, AROUND_MM) / patient.grid.spacing_mm[2])
+    k = np.arange(patient.grid.shape[2])
+    bone = patient.bone > 0 if rng.uniform() < 0.5 else _bright(patient, rng)
+    return bone & (k >= planes[0] - more) & (k <= planes[-1] + more)
+
+
+def _cut(patient: Patient, rng: np.random.Generator) -> np.ndarray:
+    """(I, J, K) bool: a piece of a CT of which no pelvis is known."""
+    length_mm = rng.uniform(*PIECE_MM)
+    low, high = patient.grid.bounds()[:, 2]
     bottom = rng.uniform(low, max(low, high - length_mm))
-    z = whole.grid.origin_mm[2] + whole.grid.spacing_mm[2] * np.arange(whole.grid.shape[2])
-    kept = _looked_for(patient, whole.numpy(), rng) & (z >= bottom) & (z <= bottom + length_mm)
-    return whole.with_data(np.where(kept, whole.numpy(), np.float32(0)))
+    z = patient.grid.origin_mm[2] + patient.grid.spacing_mm[2] * np.arange(patient.grid.shape[2])
+    bone = _bright(patient, rng) if patient.bone is None else patient.bone > 0
+    return bone & (z >= bottom) & (z <= bottom + length_mm)
 
 
-def _looked_for(patient: Patient, data: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(I, J, K) bool: all bone, the pelvis alone at times, or what is bright."""
-    by_threshold, pelvis_alone, hu = rng.uniform() < 0.3, rng.uniform() < 0.15, rng.uniform(*BONE_HU)
-    if patient.bone is None or by_threshold:
-        return data > linear_attenuation("water", 70.0) * (1 + hu / 1000)
-    return patient.bone >= (2 if pelvis_alone and (patient.bone == 2).any() else 1)
+def _bright(patient: Patient, rng: np.random.Generator) -> np.ndarray:
+    return patient.data > linear_attenuation("water", 70.0) * (1 + rng.uniform(*BONE_HU) / 1000)
+
+
+def places_in(sample: Sample, poses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the ends of the bones lie in pictures from poses (N, 4, 4): as `places_of` gives places (N, E, 2), and
+    whether that pixel is known (N, E)."""
+    camera, rows, columns = sample.camera, *sample.camera.size_px
+    seen = sample.ends @ poses[:, :3, :3].transpose(1, 2) + poses[:, None, :3, 3]
+    lean = seen[..., :2] / seen[..., 2:]
+    pixels = lean * camera.focal_mm / torch.tensor(camera.pitch_mm[::-1]) + torch.tensor(camera.centre_px)
+    column, row = pixels.round().long().unbind(-1)
+    inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows) & (seen[..., 2] > 0)
+    known = sample.places[2][row.clamp(0, rows - 1), column.clamp(0, columns - 1)]
+    return LEANING * lean.float(), inside * known
 
 
 def exposed(
