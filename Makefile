@@ -1,10 +1,10 @@
-# make demo · make test · make check · make bench DATA=DIR GOLDEN=DIR · make peers
+# make demo · make test · make check · make bench DATA=DIR GOLDEN=DIR · make peers · make peers-drr
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 KERNELS := $(wildcard src/homolog/kernels/*.py)
 
-.PHONY: install demo test check format bench peers clean
+.PHONY: install demo test check format bench peers peers-drr clean
 
 install: $(VENV)/.warm
 
@@ -48,6 +48,16 @@ peers: .venv-peers/.installed
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check \
 	  antspyx==0.6.3 picsl_greedy==1.4.0.3 'numpy<2.4' 'scipy<1.16'
+	touch $@
+
+# DiffDRR and nanodrr, for benchmarks/speed/projection.py. DiffDRR without what it lists: that would bring a torch for GPUs
+peers-drr: .venv-peers-drr/.installed
+
+.venv-peers-drr/.installed:
+	test -x .venv-peers-drr/bin/python || $(PYTHON) -m venv .venv-peers-drr
+	.venv-peers-drr/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  torch nanodrr==0.1.7 fastcore pandas
+	.venv-peers-drr/bin/python -m pip install --quiet --disable-pip-version-check --no-deps diffdrr==0.6.1
 	touch $@
 
 clean:

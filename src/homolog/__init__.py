@@ -53,6 +53,18 @@ _HOMES = {
     "Registration": "homolog.space.registration",
     "group": "homolog.pipelines.group",
     "Group": "homolog.groupwise.group",
+    "Camera": "homolog.space.camera",
+    "PlacedCamera": "homolog.space.camera_poses",
+    "Projection": "homolog.space.projection",
+    "project": "homolog.space.projecting",
+    "attenuation": "homolog.space.attenuation",
+    "excess_attenuation": "homolog.space.attenuation",
+    "read_xray": "homolog.io.xrays",
+    "write_xray": "homolog.io.xrays",
+    "read_cameras": "homolog.io.cameras",
+    "write_cameras": "homolog.io.cameras",
+    "align": "homolog.pipelines.align",
+    "Alignment": "homolog.space.alignment",
     "HomologError": "homolog.errors",
 }
 # names that are modules themselves
@@ -63,11 +75,15 @@ __all__ = ["__version__", *sorted(_HOMES)]
 if TYPE_CHECKING:
     from homolog.errors import HomologError as HomologError
     from homolog.space import fit as fit
+    from homolog.space.alignment import Alignment as Alignment
+    from homolog.space.camera import Camera as Camera
+    from homolog.space.camera_poses import PlacedCamera as PlacedCamera
     from homolog.space.grid import Grid as Grid
     from homolog.space.inversion import carry_back as carry_back
     from homolog.space.inversion import invert as invert
     from homolog.space.keypoints import Keypoints as Keypoints
     from homolog.space.keypoints import Matches as Matches
+    from homolog.space.projection import Projection as Projection
     from homolog.space.sampling import apply as apply
     from homolog.space.sampling import carry as carry
     from homolog.space.sampling import pyramid as pyramid

@@ -19,7 +19,8 @@ COUNTS += ("channels", "rows", "columns")
 TYPES = {
     **dict.fromkeys(POINTS + PICTURES + TABLES, "*fp32"), **dict.fromkeys(INTEGERS, "*i32"), **dict.fromkeys(COUNTS, "i32"),
     **dict.fromkeys(("coefficients", "matrix", "matrices", "bundles", "tangents"), "*fp64"),
-    **dict.fromkeys(("x0", "y0", "z0", "cell", "width", "outside", "step_high", "step_low"), "fp32"), "labels": "*u8", "key": "i64",
+    **dict.fromkeys(("x0", "y0", "z0", "cell", "width", "outside", "step_high", "step_low"), "fp32"),
+    "labels": "*u8", "key": "i64",
 }  # fmt: skip
 BLOCK = {"BLOCK": 128}
 BRICK = dict(zip(("BI", "BJ", "BK"), implicit.BRICK))

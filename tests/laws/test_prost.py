@@ -188,7 +188,7 @@ def test_places_are_told_in_rays_and_not_in_pixels():
     longer = Camera(1800.0, (24, 20), (18.0, 22.0), (8.2, 13.1))
     assert torch.allclose(places_of(fine), places_of(longer), atol=1e-6)
     picture = torch.rand(1, 1, 24, 20)
-    marks = network.fixed_marks(picture, places_of(fine))
+    marks = network.marks.positions(network.fixed_maps(picture, places_of(fine)), places_of(fine))
     low, high = places_of(fine)[:2].flatten(1).min(1).values, places_of(fine)[:2].flatten(1).max(1).values
     assert marks.shape == (1, TINY.marks, 2)
     assert ((marks >= low) & (marks <= high)).all()
@@ -199,7 +199,7 @@ def test_no_place_is_found_where_nothing_is_known():
     network, mask = built(TINY), np.zeros(CAMERA.size_px, bool)
     mask[:, :6] = True
     places = places_of(CAMERA, mask)
-    marks = network.fixed_marks(torch.rand(1, 1, *CAMERA.size_px), places)
+    marks = network.marks.positions(network.fixed_maps(torch.rand(1, 1, *CAMERA.size_px), places), places)
     assert (marks[..., 0] < float(places_of(CAMERA)[0, 0, 6])).all()
 
 
@@ -313,6 +313,70 @@ def test_a_descent_never_ends_worse_than_it_began():
     assert found.score == max(step.score for step in found.trace)
     assert said == sorted(said)
     assert len(said) == len(found.trace)
+
+
+class Compass(Bowl):
+    """A similarity that tells the way, but of the depth only a third."""
+
+    has_ways = True
+
+    def __init__(self, truth: np.ndarray, pivot_mm: np.ndarray, count: int) -> None:
+        super().__init__(truth, pivot_mm)
+        self.views = (None,) * count
+        self.seen = np.array([0.8, 0.8, 0.8, 0.8, 0.8, 0.33])
+
+    def score(self, pose: np.ndarray) -> float:
+        return self.score_and_gradient(pose)[0]
+
+    def score_and_way(self, pose: np.ndarray) -> tuple[float, np.ndarray]:
+        poses = [torch.from_numpy(each @ self.pivot)[None] for each in (pose, self.truth)]
+        return self.score(pose), se3_torch.descent_direction(*poses)[0].numpy() * self.seen
+
+    def deepened(self, pose: np.ndarray, depth_mm: float) -> np.ndarray:
+        return self.moved(pose, np.array([0, 0, 0, 0, 0, depth_mm]))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_ways_lead_home_and_from_one_x_ray_the_depth_is_followed_once(count):
+    compass = Compass(POSE, centre_of(BODY.grid), count)
+    start = compass.moved(POSE, np.array([0.4, -0.3, 0.5, 60.0, -40.0, 70.0]))
+    found = descended(compass, start)
+    poses = [torch.from_numpy(each @ compass.pivot)[None] for each in (found.rig_from_patient, POSE)]
+    left = se3_torch.descent_direction(*poses)[0].numpy()
+    assert found.converged
+    assert len(found.trace) < 30
+    assert np.degrees(np.linalg.norm(left[:3])) < 0.2
+    assert np.linalg.norm(left[3:5]) < 0.5
+    assert -left[5] == pytest.approx((1 - 0.33) * 70.0 if count == 1 else 0.0, abs=0.5)
+
+
+def test_a_networks_way_is_what_its_coordinates_differ_by():
+    learned = similarity()
+    score, way = learned.score_and_way(POSE)
+    assert score == pytest.approx(learned.score(POSE), rel=1e-4)
+    units = np.repeat((np.radians(TINY.turn_degrees), TINY.shift_mm), 3)
+    assert score == pytest.approx(-((way / units) ** 2).sum() / 2, rel=1e-4)
+
+
+def test_a_deeper_pose_keeps_the_pivots_place_in_the_picture():
+    learned = similarity()
+    deeper = learned.deepened(POSE, 50.0)
+    here, there = (pose[:3, :3] @ learned.pivot_mm + pose[:3, 3] for pose in (POSE, deeper))
+    assert there[2] - here[2] == pytest.approx(50.0)
+    assert there[:2] / there[2] == pytest.approx(here[:2] / here[2])
+    assert deeper[:3, :3] == pytest.approx(POSE[:3, :3])
+
+
+def test_two_x_rays_tell_the_depth_that_one_does_not():
+    learned = similarity(count=2)
+    ways = [np.array([0, 0, 0, 3.0, 2.0, 0.0]), np.zeros(6)]
+    turned = learned.views[1][3].numpy()[:3, :3]
+    # the second view sees a shift along the first one's rays from the side
+    ways[1][3:] = turned @ np.array([3.0, 2.0, 20.0])
+    ways[1][5] = 0.0
+    found = learned.agreed(ways)
+    assert found[5] == pytest.approx(20.0, abs=2.0)
+    assert found[3:5] == pytest.approx([3.0, 2.0], abs=2.0)
 
 
 def test_a_thumbnail_is_refused():

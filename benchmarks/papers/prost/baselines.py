@@ -70,7 +70,6 @@ METHODS = {
     "cmaes_excess": Method("gradient NCC by CMA-ES, bone beyond soft tissue", "excess", CmaesConfig()),
     "gradient": Method("`--method gradient`, bone beyond soft tissue", "excess", GradientConfig()),
     "auto_masked": Method("`--method auto`, masked as the others", "masked", AutoConfig()),
-    "auto_unlearned": Method("`--method auto` without ProST", "excess", AutoConfig(learned=False)),
     "auto": Method("`--method auto`", "excess", AutoConfig()),
 }
 

@@ -34,7 +34,7 @@ METHODS = {
     "gradient": Method("`--method gradient`", "whole", GradientConfig()),
     "gradient_mncc": Method("`--method gradient --similarity mncc`", "whole", GradientConfig(similarity="mncc")),
     "cmaes": Method("gradient NCC by CMA-ES", "whole", CmaesConfig()),
-    "auto": Method("`--method auto`", "whole", AutoConfig(learned=False)),
+    "auto": Method("`--method auto`", "whole", AutoConfig()),
 }
 
 

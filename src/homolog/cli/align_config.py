@@ -28,6 +28,9 @@ class Align:
     cameras say; landmarks: from --landmarks and --landmarks-px; centre: the body's middle where the cameras look;
     grid: there too, turned in many ways. Default: landmarks where they are given, else header where that says
     something, else grid."""
+    near_mm: tuple[float, float, float] | None = None
+    """mm, x y z in the cameras' frame: about where the body's middle is, for a start in all orientations. Default:
+    where the cameras look."""
     landmarks: Path | None = None
     """Landmarks of the volume, four at least, to start from."""
     landmarks_px: tuple[Path, ...] = ()

@@ -38,8 +38,14 @@ log = logging.getLogger("homolog")
 PATIENT, ISOCENTRE, UNKNOWN = "patient", "isocentre", "unknown"
 # A CT's air is near -1000; no picture whose numbers grow from 0 goes that low.
 LEAST_HU = -200.0
+# A volume of whose voxels fewer than this share are above 0 is something that was cut out.
+CUT_OUT = 0.5
 # Of the largest attenuation: what is less is air, or foam, and no part of the body.
 AIR = 0.05
+APART_DEGREES = 20.0
+UNKNOWN_GREYS = (
+    "nothing says how its greys follow attenuation, and greys made for eyes shift the depth (--intensity linear or log)"
+)
 # From a picture seen from the detector to the one seen from the source.
 OVER = Turn(left_right=True)
 TURNS = {tuple(turn.matrix.ravel()): turn for turn in EVERY_TURN}
@@ -57,6 +63,8 @@ class Shot:
     stands    whether the camera's file or the header says where it stands
     turn      from the picture as its file stores it to this one
     assumed   sentences on what was taken for granted
+    doubts    sentences on why it may have been read wrongly
+    greys     whether it is known how its numbers follow attenuation
     """
 
     path: Path
@@ -67,6 +75,8 @@ class Shot:
     stands: bool
     turn: Turn
     assumed: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
+    greys: bool = True
 
     @property
     def stored_picture(self) -> np.ndarray:
@@ -120,9 +130,24 @@ class Case:
         ]
 
     @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why not even a pose that fits the X-rays well need be right."""
+        doubts = [f"{shot.name}: {doubt}" for shot in self.shots for doubt in shot.doubts]
+        if not _from_two_sides(self.cameras_from_rig):
+            # what moves edges outwards looks nearer to the source; another X-ray from the side sees that it is not
+            doubts += [f"{shot.name}: {UNKNOWN_GREYS}" for shot in self.shots if not shot.greys]
+        return tuple(doubts)
+
+    @property
     def middle_mm(self) -> np.ndarray:
         """(3,) LPS mm: of the body's box."""
         return np.asarray(self.body_mm.mean(axis=0))
+
+
+def _from_two_sides(cameras_from_rig: Sequence[np.ndarray]) -> bool:
+    """Whether some optical axes are so far apart that each sees the depth of the other."""
+    axes = np.array([pose[2, :3] for pose in cameras_from_rig])
+    return bool(np.abs(axes @ axes.T).min() < np.cos(np.radians(APART_DEGREES)))
 
 
 def read_case(ct: Path, xrays: Sequence[Path], config: Align) -> Case:
@@ -165,10 +190,22 @@ def _attenuation(picture: Volume, path: Path, config: Align) -> tuple[Volume, tu
             f"{path} holds values from {least:g} on: neither Hounsfield units, whose air is -1000, nor numbers from 0",
             "--values hu, or --values relative",
         )
-    floor = 0.0 if config.floor is None else config.floor
+    floor = _cut_floor(picture) if config.floor is None else config.floor
     found = relative_attenuation(picture, energy_kev=config.energy_kev, floor=floor, mask=mask)
     said = f"the volume's values are no Hounsfield units (they begin at {least:g}): taken as growing with attenuation"
-    return found, (said,)
+    if floor <= 0:
+        return found, (said,)
+    return found, (said, f"values up to {floor:g} attenuate nothing: they are the soft tissue within and around a bone")
+
+
+def _cut_floor(picture: Volume) -> float:
+    """Of a bone that was cut out, 0 around it: the value of its marrow, whose edge no X-ray shows; else 0.
+
+    The median of what was cut out: cortical bone is the lesser part of any bone's end.
+    """
+    values = picture.numpy()
+    within = values[values > 0]
+    return float(np.median(within)) if len(within) < CUT_OUT * values.size else 0.0
 
 
 def _body_mask(picture: Volume, path: Path, config: Align) -> np.ndarray | None:
@@ -266,7 +303,7 @@ def _shot(path: Path, name: str, given: PlacedCamera | None, mask: Path | None, 
     if not stands:
         assumed.append("nothing says where its camera stands; taken as seen from the source")
     kept = xray.mask if mask is None else xray.turn.data(_mask(mask, path, xray.turn.back.data(xray.data).shape))
-    return Shot(path, name, xray.data, kept, placed, stands, xray.turn, tuple(assumed))
+    return Shot(path, name, xray.data, kept, placed, stands, xray.turn, tuple(assumed), xray.warnings, xray.greys_known)
 
 
 def _world_of(xray: Xray) -> str:

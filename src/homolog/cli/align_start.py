@@ -38,6 +38,16 @@ def start_of(case: Case, config: Align) -> tuple[np.ndarray | None, str]:
     return pose, said
 
 
+def near_of(case: Case, config: Align) -> np.ndarray | None:
+    """(3,) mm in the rig: where the body is said to be."""
+    if config.near_mm is None:
+        return None
+    if len(case.shots) > 1:
+        return np.array(config.near_mm)
+    world = np.array(case.shots[0].camera.camera_from_world) if case.shots[0].stands else np.eye(4)
+    return np.asarray(world[:3, :3] @ config.near_mm + world[:3, 3])
+
+
 def centred(case: Case) -> np.ndarray:
     """The body's middle where the cameras look, the patient upright and seen from the front by the first of them."""
     first = case.cameras_from_rig[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from homolog.cli import terminal
 from homolog.cli.align_config import Align
 from homolog.cli.align_inputs import Case, hashes, read_case
 from homolog.cli.align_pictures import Poses, write_pictures
-from homolog.cli.align_start import start_of
+from homolog.cli.align_start import near_of, start_of
 from homolog.cli.recording import circumstances, texts, write_json
 from homolog.cli.registering import with_file
 from homolog.cli.resources import claim, require_memory, require_room
@@ -48,13 +48,15 @@ def aligned(
     _require_place(ct, folder, config)
     case = read_case(ct, xrays, config)
     start, said = start_of(case, config)
+    near = near_of(case, config)
+    said += f", near {config.near_mm}" if near is not None and start is None else ""
     key = key_of(
         **hashes(case, config), method=config.method, options=asdict(method_config), pose=said, version=__version__
     )
     results = _claimed(folder, key, config.force)
 
     kept = _evaluated(folder) if results.is_done("pose", key) else {}
-    facts = results.stage("pose", key, lambda: _found(case, start, folder, method_config, on_step))
+    facts = results.stage("pose", key, lambda: _found(case, start, near, folder, method_config, on_step))
     pose = read_pose(folder / POSE)
     on_step("pictures", 0.95, 0.0)
     pictures = results.stage("pictures", key_of(pose=key), lambda: _pictured(case, pose, start, folder))
@@ -131,11 +133,17 @@ def _evaluated(folder: Path) -> dict[str, Any]:
 
 
 def _found(
-    case: Case, start: np.ndarray | None, folder: Path, method_config: Any, on_step: OnStep
+    case: Case,
+    start: np.ndarray | None,
+    near: np.ndarray | None,
+    folder: Path,
+    method_config: Any,
+    on_step: OnStep,
 ) -> tuple[list[Path], dict[str, Any]]:
     from homolog.pipelines.align import align
 
-    found = align(case.volume, case.projections, start, method_config, on_step=on_step)
+    found = align(case.volume, case.projections, start, method_config, near=near, on_step=on_step)
+    found = _doubted(found, case.doubts)
     write_pose(_as_stored(case, found), folder / POSE)
     _write_trajectory(found, folder / TRAJECTORY)
     facts = {
@@ -145,6 +153,12 @@ def _found(
         "steps": len(found.trace),
     }
     return [folder / POSE, folder / TRAJECTORY], terminal.plain(facts)
+
+
+def _doubted(found: Alignment, doubts: tuple[str, ...]) -> Alignment:
+    """With what speaks against the X-rays themselves."""
+    judged = "CHECK" if doubts and found.judgement == "GOOD" else found.judgement
+    return replace(found, judgement=judged, doubts=(*found.doubts, *doubts))
 
 
 def _as_stored(case: Case, found: Alignment) -> Pose:

@@ -124,8 +124,10 @@ def write(path: Path, data: np.ndarray, placed: PlacedCamera, config: Drr, mask:
     if look == "xray":
         most = 2 ** (config.bits or 8) - 1
         greys = np.rint(xray_film.film(data, mask) * most).astype(np.uint8 if most == 255 else np.uint16)
-        write_greys = xray_pictures.write_png if suffix_of(path) == ".png" else tiff.write
-        write_greys(greys, path, FILM_SAYS)
+        if suffix_of(path) == ".png":
+            xray_pictures.write_png(greys, path, FILM_SAYS, data)
+        else:
+            tiff.write(greys, path, FILM_SAYS)
     else:
         bits = config.bits if suffix_of(path) in GREYS else None
         write_xray(path, data, placed.camera, placed.camera_from_world, bits=bits)

@@ -22,36 +22,36 @@ NRRD_NAMES = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": 
 LEVEL = 1
 
 
-def write(data: np.ndarray, grid: Grid, dtype: np.dtype, path: Path) -> None:
+def write(data: np.ndarray, grid: Grid, dtype: np.dtype, path: Path, note: str = "") -> None:
     """`data` (I, J, K) as `dtype`, compressed; an `.mhd` gets its `.zraw` beside it. The grid must be perpendicular."""
-    {".nrrd": _write_nrrd, ".mha": _write_mha, ".mhd": _write_mhd}[suffix_of(path)](data, grid, dtype, path)
+    {".nrrd": _write_nrrd, ".mha": _write_mha, ".mhd": _write_mhd}[suffix_of(path)](data, grid, dtype, path, note)
 
 
-def _write_nrrd(data: np.ndarray, grid: Grid, dtype: np.dtype, path: Path) -> None:
+def _write_nrrd(data: np.ndarray, grid: Grid, dtype: np.dtype, path: Path, note: str) -> None:
     with writing(path) as part, open(part, "wb") as file:
-        file.write(_nrrd_header(grid, dtype))
+        file.write(_nrrd_header(grid, dtype, note))
         # neither time nor name inside: the same volume makes the same bytes
         with gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
             for slab in slabs_of(data, dtype.newbyteorder("<")):
                 packed.write(slab.data)
 
 
-def _write_mha(data: np.ndarray, grid: Grid, dtype: np.dtype, path: Path) -> None:
+def _write_mha(data: np.ndarray, grid: Grid, dtype: np.dtype, path: Path, note: str) -> None:
     with writing(path) as part, open(part, "wb") as file:
         # the packed size is known at the end; the header keeps room for it
-        file.write(_meta_header(grid, dtype, 0, "LOCAL"))
+        file.write(_meta_header(grid, dtype, 0, "LOCAL", note))
         size = _put_packed(file, data, dtype)
         file.seek(0)
-        file.write(_meta_header(grid, dtype, size, "LOCAL"))
+        file.write(_meta_header(grid, dtype, size, "LOCAL", note))
 
 
-def _write_mhd(data: np.ndarray, grid: Grid, dtype: np.dtype, path: Path) -> None:
+def _write_mhd(data: np.ndarray, grid: Grid, dtype: np.dtype, path: Path, note: str) -> None:
     voxels = path.with_name(stem_of(path) + ".zraw")
     # left in reverse order: the voxels get their name before the header that points to them
     with writing(path) as header_part, writing(voxels) as voxels_part:
         with open(voxels_part, "wb") as file:
             size = _put_packed(file, data, dtype)
-        header_part.write_bytes(_meta_header(grid, dtype, size, voxels.name))
+        header_part.write_bytes(_meta_header(grid, dtype, size, voxels.name, note))
 
 
 def _put_packed(file: BinaryIO, data: np.ndarray, dtype: np.dtype) -> int:
@@ -61,20 +61,23 @@ def _put_packed(file: BinaryIO, data: np.ndarray, dtype: np.dtype) -> int:
     return size + file.write(packer.flush())
 
 
-def _nrrd_header(grid: Grid, dtype: np.dtype) -> bytes:
+def _nrrd_header(grid: Grid, dtype: np.dtype, note: str) -> bytes:
+    kept = f"note:={note}\n" if note else ""
     steps = " ".join(f"({_words(step, ',')})" for step in grid.world_from_voxel[:3, :3].T)
     return (
         f"NRRD0004\ntype: {NRRD_NAMES[_code(dtype)]}\ndimension: 3\nspace: left-posterior-superior\n"
         f"sizes: {_words(grid.shape)}\nspace directions: {steps}\nkinds: domain domain domain\nendian: little\n"
-        f"encoding: gzip\nspace origin: ({_words(grid.origin_mm, ',')})\n\n"
+        f"encoding: gzip\nspace origin: ({_words(grid.origin_mm, ',')})\n{kept}\n"
     ).encode()
 
 
-def _meta_header(grid: Grid, dtype: np.dtype, packed_bytes: int, file: str) -> bytes:
+def _meta_header(grid: Grid, dtype: np.dtype, packed_bytes: int, file: str, note: str) -> bytes:
+    kept = f"Note = {note}\n" if note else ""
     # TransformMatrix lists i's direction, then j's, then k's: our columns
     return (
-        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = True\n"
-        f"CompressedDataSize = {packed_bytes:<20}\nTransformMatrix = {_words(grid.axes.T.ravel())}\n"
+        f"ObjectType = Image\n{kept}NDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+        f"CompressedData = True\nCompressedDataSize = {packed_bytes:<20}\n"
+        f"TransformMatrix = {_words(grid.axes.T.ravel())}\n"
         f"Offset = {_words(grid.origin_mm)}\nCenterOfRotation = 0 0 0\nElementSpacing = {_words(grid.spacing_mm)}\n"
         f"DimSize = {_words(grid.shape)}\nElementType = MET_{META_NAMES[_code(dtype)]}\nElementDataFile = {file}\n"
     ).encode()

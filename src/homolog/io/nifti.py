@@ -52,9 +52,10 @@ def opened(path: Path) -> Stored:
     return Stored(path, grid, stem_of(path), np.dtype(np.float64) if scaled else dtype, slabs)
 
 
-def write(data: np.ndarray, grid: Grid, dtype: np.dtype, path: Path) -> None:
+def write(data: np.ndarray, grid: Grid, dtype: np.dtype, path: Path, note: str = "") -> None:
     """`data` (I, J, K) as `dtype`; sform and qform both set, but a sheared grid only in the sform, which can say it."""
     header = _header_for(data.shape, grid, dtype)
+    header["descrip"] = note.encode()
     with writing(path) as part, open(part, "wb") as file:
         if suffix_of(path) == ".nii.gz":
             # neither time nor name inside: the same volume makes the same bytes

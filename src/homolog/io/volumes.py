@@ -82,12 +82,14 @@ def write(
     *,
     resample_shear: bool = False,
     outside: float | None = None,
+    note: str = "",
 ) -> None:
     """A volume to a file whose ending names the format; the file is whole or not there.
 
     dtype           float32 for intensities and the labels' own type where none is given; "int16" rounds
     resample_shear  NRRD and MetaImage cannot hold slanted axes for every reader: resample onto perpendicular ones
     outside         the intensity of what such a resampling adds around the volume; labels get 0
+    note            up to 79 letters for the file's header
     """
     path = Path(path)
     suffix = _writable(path)
@@ -98,11 +100,11 @@ def write(
     if suffix in NIFTI:
         from homolog.io import nifti
 
-        nifti.write(data, volume.grid, kind, path)
+        nifti.write(data, volume.grid, kind, path, note)
     else:
         from homolog.io import itk_writing
 
-        itk_writing.write(data, volume.grid, kind, path)
+        itk_writing.write(data, volume.grid, kind, path, note)
 
 
 def _opened(path: Path, series: str | None, spacing_mm: Sequence[float] | None) -> Stored:

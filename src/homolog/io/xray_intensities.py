@@ -33,15 +33,23 @@ BLACK = 1 / 256
 # third. Projections of chests, abdomens and heads give 0.04 (all field is body) to 0.67, median 0.4.
 UNCLEAR, STRONG, ALIKE = 0.03, 0.25, 0.1
 WORKING_PX = 256
+# Line integrals where a patient is thickest: a fifth of the beam gets through, to next to nothing. The second is a part
+# of that, below 0, which noise reaches in air.
+THICK, NOUGHT = (1.6, 20.0), 0.15
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How numbers are to be taken, why, and what to warn of."""
+    """How numbers are to be taken, why, and what to warn of.
+
+    known  whether it is also known how they grow with attenuation: greys that were processed for eyes, or that nothing
+           is said of, move edges, and with them the depth of what is found in one X-ray
+    """
 
     kind: Intensity
     why: str
     warnings: tuple[str, ...] = ()
+    known: bool = True
 
     @property
     def bone_is_dark(self) -> bool:
@@ -64,8 +72,11 @@ def reading_of(
         return Reading(asked, "as asked")
     air_bright = brightness_of_air(values, field)
     declared = None if header is None else _declared(header, frame)
+    if declared is None and (signed := _sized_as_integrals(values)):
+        return _integrals_by_size(signed, air_bright, sure=not collimated)
     if declared is None and collimated == "dark":
-        return Reading("linear", "bone is taken as dark, as what lies around the beam's field", (_other_way("log"),))
+        why = "bone is taken as dark, as what lies around the beam's field"
+        return Reading("linear", why, (_other_way("log"),), known=False)
     if declared is None:
         return _by_looks(air_bright, values, white_is_zero, unsure=bool(collimated))
     # a collimator's border looks like air
@@ -135,7 +146,8 @@ def _declared(header: Dataset, frame: int | None) -> Reading | None:
         why += ", LIN" + (" but processed for presentation, so no logarithm is taken" if shown else "")
     elif relation:
         why += f", {relation}"
-    return Reading(READINGS[dark, linear], why, _conflicts(header, frame, photometric))
+    known = relation in ("LIN", "LOG") and not shown
+    return Reading(READINGS[dark, linear], why, _conflicts(header, frame, photometric), known)
 
 
 def _conflicts(header: Dataset, frame: int | None, photometric: str) -> tuple[str, ...]:
@@ -157,7 +169,25 @@ def _by_looks(air_bright: float, values: np.ndarray, white_is_zero: bool, *, uns
         why = f"bone is taken as {'dark' if dark else 'bright'}, which cannot be seen for sure"
     kind: Intensity = "linear" if dark and not white_is_zero else READINGS[dark, False]
     said = (_other_way("log" if dark else "linear"),) if unsure or abs(air_bright) < UNCLEAR else ()
-    return Reading(kind, why, said)
+    return Reading(kind, why, said, known=False)
+
+
+def _sized_as_integrals(values: np.ndarray) -> int:
+    """1 or -1 where fractions reach from 0 as far up, or down, as line integrals do and photons do not; else 0."""
+    if values.dtype.kind != "f":
+        return 0
+    low, high = np.percentile(values, (HOT, 100 - HOT)).astype(float)
+    for sign, near, far in ((1, low, high), (-1, -high, -low)):
+        if THICK[0] < far < THICK[1] and -NOUGHT * far < near < far / 2:
+            return sign
+    return 0
+
+
+def _integrals_by_size(sign: int, air_bright: float, *, sure: bool) -> Reading:
+    kind: Intensity = "log" if sign > 0 else "inverted"
+    other_way = sure and sign * air_bright > STRONG
+    said = (_other_way("linear" if sign > 0 else "log"),) if other_way else ()
+    return Reading(kind, "they are as large as line integrals are", said, known=not other_way)
 
 
 def _other_way(kind: str) -> str:
@@ -173,7 +203,7 @@ def _doubted(declared: Reading, air_bright: float) -> Reading:
         f"its header makes bone {bone} ({declared.why}), but the picture looks the other way round; if so, "
         f"--intensity {other}"
     )
-    return Reading(declared.kind, declared.why, (*declared.warnings, said))
+    return Reading(declared.kind, declared.why, (*declared.warnings, said), declared.known)
 
 
 def _rim_and_middle(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,10 @@ PLANES = (*NIFTI, ".nrrd", ".nhdr", ".mha", ".mhd")
 JPEGS = (".jpg", ".jpeg")
 SUFFIXES = (".png", *tiff.SUFFIXES, *JPEGS, *PLANES)
 PNG_START = b"\x89PNG\r\n\x1a\n"
+# A chunk of our own in a PNG, which programs that change the picture leave out: line integrals behind greys for eyes.
+KEPT = b"inTG"
+# Where NIfTI, MetaImage and NRRD keep that line.
+NOTES = ("descrip", "note")
 # The line that goes with a picture of ours: line integrals are `step` times its numbers, plus `start`.
 OURS = "homolog line integrals: step {step:.9g} start {start:.9g}"
 
@@ -64,14 +68,18 @@ def chosen(path: Path, frame: int | None, count: int, what: str = "frames") -> i
     return (frame or 1) - 1
 
 
-def write_png(values: np.ndarray, path: Path, text: str) -> None:
-    """(rows, columns) uint8 or uint16, and a line of text."""
+def write_png(values: np.ndarray, path: Path, text: str, integrals: np.ndarray | None = None) -> None:
+    """(rows, columns) uint8 or uint16, and a line of text.
+
+    integrals  (rows, columns) the line integrals that greys for eyes were made of, to be kept in the file
+    """
     rows, columns = values.shape
-    big = np.ascontiguousarray(values, values.dtype.newbyteorder(">")).view(np.uint8).reshape(rows, -1)
     # each line starts with the number of its filter; 0 is none
-    lines = np.hstack((np.zeros((rows, 1), np.uint8), big)).tobytes()
+    lines = np.hstack((np.zeros((rows, 1), np.uint8), _big_endian(values).reshape(rows, -1))).tobytes()
     header = struct.pack(">IIBBBBB", columns, rows, 8 * values.dtype.itemsize, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"tEXt", b"Description\0" + text.encode()), (b"IDAT", zlib.compress(lines, 6)))
+    chunks = [(b"IHDR", header), (b"tEXt", b"Description\0" + text.encode()), (b"IDAT", zlib.compress(lines, 6))]
+    if integrals is not None:
+        chunks.insert(2, (KEPT, _kept(values, integrals)))
     with writing(path) as part, open(part, "wb") as file:
         file.write(PNG_START)
         for kind, content in (*chunks, (b"IEND", b"")):
@@ -84,8 +92,45 @@ def _png(path: Path) -> Picture:
     columns, rows = struct.unpack(">II", chunks[b"IHDR"][:8])
     if not rows or not columns:
         raise BadInput(f"{path} is {columns}x{rows} pixels, there is nothing in it")
-    picture = _decoded(path, "PNGImageIO")
-    return Picture(picture.values, integrals=_integrals(chunks.get(b"tEXt", b"").decode("latin-1")))
+    values = _decoded(path, "PNGImageIO").values
+    if (kept := _unpacked(chunks.get(KEPT, b""), values)) is not None:
+        return kept
+    return Picture(values, integrals=_integrals(chunks.get(b"tEXt", b"").decode("latin-1")))
+
+
+def as_integers(data: np.ndarray, bits: int) -> tuple[np.ndarray, float, float]:
+    """Numbers, and the step and start that make them line integrals again."""
+    low, high = float(data.min()), float(data.max())
+    step = (high - low) / (2**bits - 1) or 1.0
+    numbers = np.rint((data.astype(np.float64) - low) / step)
+    return numbers.astype(np.uint8 if bits == 8 else np.uint16), step, low
+
+
+def _kept(greys: np.ndarray, integrals: np.ndarray) -> bytes:
+    """Our line, which picture it is of, and the line integrals with 16 bits, each line less the one above."""
+    numbers, step, start = as_integers(integrals, 16)
+    lines = np.diff(numbers, axis=0, prepend=np.zeros((1, numbers.shape[1]), np.uint16))
+    text = f"{OURS.format(step=step, start=start)} of {_name_of(greys)}"
+    return text.encode() + b"\0" + zlib.compress(_big_endian(lines).tobytes(), 6)
+
+
+def _unpacked(kept: bytes, greys: np.ndarray) -> Picture | None:
+    """The line integrals behind a picture's greys; None if these were changed since."""
+    text, _, packed = kept.partition(b"\0")
+    integrals = _integrals(text.decode("latin-1"))
+    if integrals is None or not text.decode("latin-1").endswith(f" of {_name_of(greys)}"):
+        return None
+    lines = np.frombuffer(zlib.decompress(packed), ">u2").reshape(greys.shape)
+    return Picture(np.add.accumulate(lines, axis=0, dtype=np.uint16), integrals=integrals)
+
+
+def _name_of(greys: np.ndarray) -> str:
+    return f"{zlib.crc32(_big_endian(greys).tobytes()):08x}"
+
+
+def _big_endian(values: np.ndarray) -> np.ndarray:
+    """The bytes (N,) of integers."""
+    return np.ascontiguousarray(values, values.dtype.newbyteorder(">")).ravel().view(np.uint8)
 
 
 def _png_chunks(path: Path) -> dict[bytes, bytes]:
@@ -142,7 +187,7 @@ def _plane(path: Path) -> Picture:
     """A plane in a file for volumes: i along columns, j down rows."""
     import SimpleITK as sitk
 
-    size = _sizes(path)
+    size, integrals = _header(path)
     flat = [n for n in size if n != 1]
     if len(flat) > 2 or len(size) < 2:
         sizes = "x".join(map(str, size))
@@ -151,25 +196,26 @@ def _plane(path: Path) -> Picture:
             f"the volume comes first: homolog align {path} XRAY -o DIR",
         )
     if len(size) > 2 and size[2] == 1:
-        return _plane_of_volume(path)
+        return _plane_of_volume(path, integrals)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise UnreadableFile(f"{path} cannot be read as {suffix_of(path)}", COPY_AGAIN) from error
     spacing = image.GetSpacing()
     pixels = sitk.GetArrayFromImage(image)
-    return Picture(_grey(pixels, path), pitch_mm=(float(spacing[1]), float(spacing[0])))
+    return Picture(_grey(pixels, path), integrals=integrals, pitch_mm=(float(spacing[1]), float(spacing[0])))
 
 
-def _plane_of_volume(path: Path) -> Picture:
+def _plane_of_volume(path: Path, integrals: tuple[float, float] | None) -> Picture:
     from homolog.io import volumes
 
     volume = volumes.read(path)
     i, j, _ = volume.grid.spacing_mm
-    return Picture(volume.numpy()[:, :, 0].T, pitch_mm=(float(j), float(i)))
+    return Picture(volume.numpy()[:, :, 0].T, integrals=integrals, pitch_mm=(float(j), float(i)))
 
 
-def _sizes(path: Path) -> tuple[int, ...]:
+def _header(path: Path) -> tuple[tuple[int, ...], tuple[float, float] | None]:
+    """The sizes, and what a note of ours says of the numbers."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
@@ -178,7 +224,8 @@ def _sizes(path: Path) -> tuple[int, ...]:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise UnreadableFile(f"{path} cannot be read as {suffix_of(path)}", COPY_AGAIN) from error
-    return tuple(int(n) for n in reader.GetSize())
+    notes = "".join(reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if key.lower() in NOTES)
+    return tuple(int(n) for n in reader.GetSize()), _integrals(notes)
 
 
 def _integrals(text: str) -> tuple[float, float] | None:

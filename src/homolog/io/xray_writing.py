@@ -16,7 +16,7 @@ import numpy as np
 from homolog.errors import BadInput
 from homolog.io import tiff
 from homolog.io.files import suffix_of, writing
-from homolog.io.xray_pictures import OURS, PLANES, write_png
+from homolog.io.xray_pictures import OURS, PLANES, as_integers, write_png
 from homolog.space.camera import Camera
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def write_xray(
     elif suffix in tiff.SUFFIXES and bits in (None, 32):
         tiff.write(data, path, OURS.format(step=1.0, start=0.0))
     else:
-        numbers, step, start = _integers(data, _bits(path, bits))
+        numbers, step, start = as_integers(data, _bits(path, bits))
         text = OURS.format(step=step, start=start)
         write_png(numbers, path, text) if suffix == ".png" else tiff.write(numbers, path, text)
 
@@ -70,14 +70,6 @@ def _bits(path: Path, bits: int | None) -> int:
     return bits or 16
 
 
-def _integers(data: np.ndarray, bits: int) -> tuple[np.ndarray, float, float]:
-    """Numbers, and the step and start that make them line integrals again."""
-    low, high = float(data.min()), float(data.max())
-    step = (high - low) / (2**bits - 1) or 1.0
-    numbers = np.rint((data.astype(np.float64) - low) / step)
-    return numbers.astype(np.uint8 if bits == 8 else np.uint16), step, low
-
-
 def _write_plane(path: Path, data: np.ndarray, camera: Camera | None) -> None:
     from homolog.io import volumes
     from homolog.space.grid import Grid
@@ -85,14 +77,15 @@ def _write_plane(path: Path, data: np.ndarray, camera: Camera | None) -> None:
 
     row, column = camera.pitch_mm if camera else (1.0, 1.0)
     grid = Grid((data.shape[1], data.shape[0], 1), np.diag([column, row, 1.0, 1.0]))
-    volumes.write(Volume(np.ascontiguousarray(data.T[:, :, None]), grid, "x-ray"), path)
+    picture = Volume(np.ascontiguousarray(data.T[:, :, None]), grid, "x-ray")
+    volumes.write(picture, path, note=OURS.format(step=1.0, start=0.0))
 
 
 def _write_dicom(path: Path, data: np.ndarray, camera: Camera | None, camera_from_world: np.ndarray | None) -> None:
     from pydicom import FileDataset, FileMetaDataset
     from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-    numbers, step, start = _integers(data, 16)
+    numbers, step, start = as_integers(data, 16)
     # named by what it holds: the same picture makes the same bytes
     content = [hashlib.sha256(numbers.tobytes()).hexdigest(), repr(camera), repr(camera_from_world)]
     unique = generate_uid(entropy_srcs=content)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Intensity", "Xray", "camera_of_dicom", "read_xray", "write_xray"]
 
+OURS_SAYS = "homolog wrote it"
 READABLE = f"an X-ray is DICOM, or {', '.join(xray_pictures.SUFFIXES)}"
 
 
@@ -48,6 +49,8 @@ class Xray:
     intensity          how the stored numbers were taken: linear, linear-inverted, log or inverted
     assumed            sentences: all that was read between the lines
     warnings           sentences: what should be looked at
+    greys_known        whether it is known how the numbers follow attenuation; else edges may be moved, and with them
+                       the depth of what is found in one X-ray
     photometric        DICOM's PhotometricInterpretation, or empty
     orientation        letters of where `data`'s right and lower edge lie in the patient, such as ("R", "F")
     turn               from the picture as stored to `data`; `turn.words` names it, `turn.back` undoes it
@@ -70,6 +73,7 @@ class Xray:
     pitch_mm: tuple[float, float] | None = None
     frames: int = 1
     lacking: tuple[str, ...] = ()
+    greys_known: bool = True
 
     @property
     def turned(self) -> str:
@@ -133,6 +137,7 @@ def read_xray(
         (*reading.warnings, *geometry.warnings),
         "" if stored.header is None else str(stored.header.get("PhotometricInterpretation", "")),
         geometry.orientation, turn, geometry.pitch_mm, stored.picture.pages, geometry.lacking,
+        reading.known,
     )  # fmt: skip
 
 
@@ -238,7 +243,8 @@ def _understood(stored: _Stored, intensity: Intensity) -> tuple[Reading, np.ndar
     values = stored.picture.values
     named = None if stored.header is None else field_of_header(stored.header, stored.frame, values.shape)
     if stored.picture.integrals and intensity == "auto":
-        return Reading("log", "it was written by homolog"), named
+        ours = Reading("log", OURS_SAYS)
+        return ours, _field(stored.picture, ours, None) if named is None else named
     everywhere = np.ones(values.shape, bool)
     numbers = values.astype(np.float64)
     # before it is known which end is bone, only what has a diaphragm's shape can be left out
@@ -251,10 +257,19 @@ def _understood(stored: _Stored, intensity: Intensity) -> tuple[Reading, np.ndar
     )  # fmt: skip
     if named is not None:
         return reading, named
-    # after the logarithm, where blocked beam differs from what a body lets through
-    first, _ = _integrals(stored.picture, reading, before, None)
-    found = field_of_picture(-first) if before is None else None
-    return reading, _common(before, found, field_within_edges(-first) if before is None and found is None else None)
+    return reading, _field(stored.picture, reading, before)
+
+
+def _field(picture: Picture, reading: Reading, before: np.ndarray | None) -> np.ndarray | None:
+    """What the beam reached: what a diaphragm's shape told before, else by the line integrals.
+
+    After the logarithm, because there blocked beam differs from what a body lets through.
+    """
+    if before is not None:
+        return _common(before)
+    first, _ = _integrals(picture, reading, None, None)
+    found = field_of_picture(-first)
+    return _common(field_within_edges(-first) if found is None else found)
 
 
 def _collimated(numbers: np.ndarray) -> str:
@@ -274,9 +289,9 @@ def _common(*fields: np.ndarray | None) -> np.ndarray | None:
 def _integrals(
     picture: Picture, reading: Reading, mask: np.ndarray | None, unattenuated: float | None
 ) -> tuple[np.ndarray, str]:
-    if picture.integrals and reading.why == "it was written by homolog":
+    if picture.integrals and reading.why == OURS_SAYS:
         step, start = picture.integrals
-        return (picture.values * step + start).astype(np.float32), "its numbers are line integrals: homolog wrote it"
+        return (picture.values * step + start).astype(np.float32), f"its numbers are line integrals: {OURS_SAYS}"
     everywhere = np.ones(picture.values.shape, bool) if mask is None else mask
     return line_integrals(picture.values, reading, everywhere, unattenuated)
 

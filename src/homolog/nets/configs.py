@@ -36,6 +36,10 @@ class ProstNetConfig:
     """Places whose positions in the picture are all that is compared; 0: the maps of features are compared."""
     coordinates: int = 6
     """Numbers that are made of those positions, and whose squared differences are the similarity."""
+    turn_degrees: float = 13.364
+    """Degrees about each axis that the similarity counts as one."""
+    shift_mm: float = 31.678
+    """mm along each axis that it counts as one."""
 
 
 # As published, 781,723 parameters.

@@ -79,7 +79,8 @@ class ProstNet(nn.Module):
 
     def coordinates(self, maps: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """(N, D): of the pose, of maps (N, M, R, C)."""
-        return self.marks.coordinates(self.marks.positions(maps, places))
+        positions = self.marks.positions(maps, places)
+        return self.marks.coordinates(positions, self.marks.spreads(maps, positions, places))
 
     def _projected(self, projections: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         return self._with_places(projections * places[2] / (WATER_PER_MM * WATER_MM), places)

@@ -22,8 +22,8 @@ SQUARE = 2
 SHARPNESS = 3.0
 # Numbers between the positions and the coordinates.
 HIDDEN = 128
-# A step in depth changes the distances of places a fifth as much as a step across moves them all: these are enlarged, to
-# be learnt as soon.
+# A step in depth changes the distances of places a fifth as much as a step across moves them all: these are
+# enlarged, to be learnt as soon.
 APART = 4.0
 
 
@@ -42,7 +42,7 @@ class Marks(nn.Module):
         self.maps = nn.Conv2d(widths[0], config.marks, 1)
         self.plain = nn.Linear(2 + 2 * config.marks, config.coordinates)
         self.bent = nn.Sequential(
-            nn.Linear(2 * config.marks, HIDDEN),
+            nn.Linear(3 * config.marks, HIDDEN),
             activation(smooth),
             nn.Linear(HIDDEN, HIDDEN),
             activation(smooth),
@@ -71,12 +71,18 @@ class Marks(nn.Module):
         out: torch.Tensor = maps.flatten(2).exp() @ lowered(places)[0].flatten(1).T
         return out
 
-    def coordinates(self, positions: torch.Tensor) -> torch.Tensor:
-        """(N, D): of the pose, from positions (N, M, 2)."""
+    def spreads(self, maps: torch.Tensor, positions: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """(N, M): mean squares of the distances from positions (N, M, 2): large where a place was not found."""
+        square = lowered(places)[0].square().sum(0).flatten()
+        out: torch.Tensor = maps.flatten(2).exp() @ square - positions.square().sum(2)
+        return out
+
+    def coordinates(self, positions: torch.Tensor, spreads: torch.Tensor) -> torch.Tensor:
+        """(N, D): of the pose, from positions (N, M, 2) and spreads (N, M)."""
         middle = positions.mean(1)
         apart = APART * (positions - middle[:, None])
         plain = self.plain(torch.cat((middle, apart.flatten(1)), 1))
-        out: torch.Tensor = plain + self.bent(positions.flatten(1))
+        out: torch.Tensor = plain + self.bent(torch.cat((positions.flatten(1), spreads), 1))
         return out
 
     def _seen(self, features: torch.Tensor) -> torch.Tensor:
@@ -86,7 +92,7 @@ class Marks(nn.Module):
             levels.append(stage(functional.avg_pool2d(levels[-1], 2, ceil_mode=True, count_include_pad=False)))
         here = levels.pop()
         for up, join, level in zip(reversed(self.up), reversed(self.join), reversed(levels), strict=True):
-            raised = functional.interpolate(up(here), level.shape[2:], mode="bilinear", align_corners=False)
+            raised = functional.interpolate(up(here), level.shape[2:], mode="bilinear")
             here = join(level + raised)
         return here
 
@@ -110,7 +116,10 @@ def _squares(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def lowered(places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """How far the rays to squares of four pixels lean (2, R, C), and what to add to a map's logits (R, C): less where unknown."""
+    """Of squares of four pixels: how far their rays lean (2, R, C), and what to add to a map's logits (R, C).
+
+    places  (3, rows, columns)
+    """
     lean, known = places[:2], places[2]
     share = functional.avg_pool2d(known[None], SQUARE)[0]
     known_lean = functional.avg_pool2d(lean * known, SQUARE) / share.clamp_min(1e-3)

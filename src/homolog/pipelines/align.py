@@ -1,4 +1,4 @@
-"""X-rays and a volume to a pose: methods by their configs, `auto`, which trusts no single start, and ProST's two phases.
+"""X-rays and a volume to a pose: methods by their configs; `auto`, which trusts no single start; ProST's phases.
 
 One rigid body a run. Poses are `rig_from_patient`; the volume is attenuation in 1/mm of what is looked for.
 """
@@ -17,6 +17,7 @@ from homolog.projective import seeking
 from homolog.projective.climbing import Climb, OnStep, climbed_through
 from homolog.projective.configs import AutoConfig, CmaesConfig, ProstConfig
 from homolog.projective.evolution import evolved, polishing
+from homolog.projective.mirroring import flipped
 from homolog.projective.refining import finished
 from homolog.projective.scene import Scene
 from homolog.space.alignment import Alignment
@@ -35,16 +36,20 @@ def align(
     start: np.ndarray | None,
     config: Any = AutoConfig(),
     *,
+    near: np.ndarray | None = None,
     on_step: OnStep | None = None,
 ) -> Alignment:
     """Where the volume lies in the X-rays, by the method whose config is given.
 
     start  (4, 4) rig_from_patient; None: it is looked for in all orientations where the cameras look
+    near   (3,) mm in the rig: about where the body's middle is, where there is no start
     """
     names = {methods.resolve(target): name for name, target in methods.PROJECTIVE_OPTIONS.items()}
     work = methods.resolve(methods.PROJECTIVE[names[type(config)]])
-    if start is None and not isinstance(config, AutoConfig):
-        start = _first_start(volume, projections, config, on_step)
+    if isinstance(config, AutoConfig):
+        return auto(volume, projections, start, config, near=near, on_step=on_step)
+    if start is None:
+        start = _first_start(volume, projections, config, near, on_step)
     return work(volume, tuple(projections), start, config, on_step=on_step)
 
 
@@ -54,11 +59,12 @@ def auto(
     start: np.ndarray | None,
     config: AutoConfig = AutoConfig(),
     *,
+    near: np.ndarray | None = None,
     on_step: OnStep | None = None,
 ) -> Alignment:
     """The best of many searches, with what else could be meant."""
     began = time.perf_counter()
-    scene = Scene(volume, tuple(projections), config.similarity)
+    scene = Scene(volume, tuple(projections), config.similarity, near)
     ends = seeking.sought(scene, start, config, on_step)
     doubts = [*_rivals(ends), *_mirrored(scene, start, ends[0], config)]
     return finished(scene, ends[0], seeking.looks(scene, start)[-1], config, began, doubts, on_step)
@@ -116,19 +122,14 @@ def _mirrored(scene: Scene, start: np.ndarray | None, found: Climb, config: Auto
     return ["the X-ray's mirror image shows the body better: is the picture mirrored?"]
 
 
-def flipped(projection: Projection) -> Projection:
-    """The X-ray as if left and right had been exchanged, which no rigid motion makes good."""
-    camera = projection.camera
-    columns = camera.size_px[1]
-    return projection.replaced(
-        data=projection.data[:, ::-1].copy(),
-        mask=None if projection.mask is None else projection.mask[:, ::-1].copy(),
-        camera=replace(camera, centre_px=(columns - 1 - camera.centre_px[0], camera.centre_px[1])),
-    )
-
-
-def _first_start(volume: Volume, projections: Sequence[Projection], config: Any, on_step: OnStep | None) -> np.ndarray:
+def _first_start(
+    volume: Volume,
+    projections: Sequence[Projection],
+    config: Any,
+    near: np.ndarray | None,
+    on_step: OnStep | None,
+) -> np.ndarray:
     """Where a quick search in all orientations ends, for methods that want a start."""
     seed = getattr(config, "seed", 0)
-    scene = Scene(volume, tuple(projections), AutoConfig().similarity)
+    scene = Scene(volume, tuple(projections), AutoConfig().similarity, near)
     return seeking.sought(scene, None, AutoConfig(effort="fast", seed=seed), on_step)[0].pose

@@ -27,6 +27,8 @@ State = TypeVar("State")
 
 # A step that moves the body's typical place by less than this share of a voxel of its level is the last one.
 STILL = 0.01
+# So do steps in a row that each gain less than this: a ridge so flat is not the pictures' but their pixels'.
+LEAST_GAIN, IDLE = 1e-5, 3
 # A trust region's first damping, how it changes after a good and a bad step, and when there is nothing left to gain.
 DAMPING, BETTER, WORSE, HOPELESS = 1e-2, 0.3, 5.0, 1e6
 # Ascent: how far its first step carries the body's typical place, in voxels of the level.
@@ -130,7 +132,7 @@ def marquardt(
     still_mm  a step that is shorter is the last one
     """
     here = quadratic(state)
-    states, scores, damping = [state], [here.value], DAMPING
+    states, scores, damping, idle = [state], [here.value], DAMPING, 0
     for _ in range(most_steps):
         step = _damped(here.curvature, here.gradient, damping, size)
         if not step.any():
@@ -138,12 +140,13 @@ def marquardt(
         tried = moved(states[-1], step)
         there = quadratic(tried)
         if there.value > here.value:
+            idle = idle + 1 if there.value - here.value < LEAST_GAIN else 0
             here, damping = there, max(damping * BETTER, 1e-6)
             states.append(tried)
             scores.append(there.value)
         else:
             damping *= WORSE
-        if length_mm(step, size) < still_mm or damping > HOPELESS:
+        if length_mm(step, size) < still_mm or damping > HOPELESS or idle == IDLE:
             return Way(tuple(states), tuple(scores), True)
     return Way(tuple(states), tuple(scores), False)
 

@@ -144,8 +144,6 @@ class AutoConfig:
     """Degrees about each axis within which the start is trusted (one standard deviation)."""
     spread_mm: float = 32.0
     """mm along each axis within which the start is trusted."""
-    learned: bool = True
-    """Let the learned similarity of ProST propose poses too, where the volume is a masked bone."""
     refine: Refine = "none"
     """What of the camera is sought too: the source's distance, the principal point, or both."""
     rig: Rig = "known"

@@ -37,6 +37,9 @@ OnStep = Callable[[str, float, float], None]
 
 # How far a ray leans is shown to the networks times this: a C-arm's outermost rays lean by about 0.2.
 LEANING = 5.0
+# How much a view's ways count beside another's, about its camera's axes and along them: turns in the picture are seen
+# best, and shifts along the rays hardly.
+TURNS_SEEN, SHIFTS_SEEN = np.array((0.5, 0.5, 1.0)), np.array((1.0, 1.0, 0.02))
 # Air around what attenuates, in voxels, so that a projection fades where the volume ends.
 MARGIN = 1
 
@@ -160,6 +163,49 @@ class LearnedSimilarity:
         (slopes,) = torch.autograd.grad(values.sum(), twists)
         return -values.detach().double().cpu().numpy(), -slopes.numpy()
 
+    @property
+    def has_ways(self) -> bool:
+        """Whether the network has coordinates that tell the way by themselves."""
+        return bool(self.network.config.marks)
+
+    def score_and_way(self, rig_from_patient: np.ndarray) -> tuple[float, np.ndarray]:
+        """Minus L_N, and the twist (6,) by which the coordinates of projections and X-rays differ.
+
+        Training makes them differ by the way to the truth, so that this is Newton's step, and needs no gradient.
+        """
+        scores, ways = [], []
+        for transformer, fixed, places, camera_from_rig in self.views:
+            pose = (camera_from_rig @ torch.as_tensor(rig_from_patient))[None].to(self.channels.device)
+            with torch.no_grad():
+                moving = self.network.moving(transformer(self.channels, pose), places)
+            scores.append(-float(self.network.unlikeness(moving, fixed)))
+            ways.append(self._twist((fixed - moving)[0].double().cpu().numpy()))
+        return float(np.mean(scores)), self.agreed(ways)
+
+    def _twist(self, apart: np.ndarray) -> np.ndarray:
+        """(6,): differences of coordinates in rad and mm, along the camera's axes."""
+        config = self.network.config
+        return apart * np.repeat((np.radians(config.turn_degrees), config.shift_mm), 3) / (len(apart) / 2) ** 0.5
+
+    def agreed(self, ways: Sequence[np.ndarray]) -> np.ndarray:
+        """(6,) along the first camera's axes: of each view's way, what is seen from the side counts least."""
+        out = np.zeros(6)
+        for part, weights in ((slice(0, 3), TURNS_SEEN), (slice(3, 6), SHIFTS_SEEN)):
+            total, mixed = np.zeros((3, 3)), np.zeros(3)
+            for way, (*_, camera_from_rig) in zip(ways, self.views, strict=True):
+                turned = (camera_from_rig.numpy()[:3, :3] @ self.axes).T
+                total += turned @ np.diag(weights) @ turned.T
+                mixed += turned @ (weights * way[part])
+            out[part] = np.linalg.solve(total, mixed)
+        return out
+
+    def deepened(self, rig_from_patient: np.ndarray, depth_mm: float) -> np.ndarray:
+        """(4, 4): farther from the first camera by a depth, along the ray through the pivot."""
+        camera_from_patient = self.views[0][3].numpy() @ rig_from_patient
+        pivot = camera_from_patient[:3, :3] @ self.pivot_mm + camera_from_patient[:3, 3]
+        shift = pivot * max(depth_mm / pivot[2], -0.5)
+        return self.moved(rig_from_patient, np.concatenate((np.zeros(3), shift)))
+
     def _moved(self, poses: torch.Tensor, twists: torch.Tensor) -> torch.Tensor:
         about_pivot = torch.eye(4, dtype=torch.float64)
         about_pivot[:3, 3] = torch.as_tensor(self.pivot_mm)
@@ -229,10 +275,60 @@ def descended(
     *,
     on_step: OnStep | None = None,
 ) -> Descent:
-    """The descent of a similarity that is ready.
+    """The descent of a similarity that is ready: by ways where it knows them, else along its gradient."""
+    if getattr(learned, "has_ways", False):
+        return _along_ways(learned, start, config, on_step)
+    return _along_gradients(learned, start, config, on_step)
 
-    Training fixes the gradient's direction, apart for turning and for shifting, and not its length. So a step has the
-    direction of the gradient and a length of its own, which shrinks when nothing better is found.
+
+def _along_ways(
+    learned: LearnedSimilarity, start: np.ndarray, config: DescentConfig, on_step: OnStep | None
+) -> Descent:
+    """By Newton's steps.
+
+    From one X-ray the depth is told worst, and is not followed step by step: what the network says of it is short, as
+    little as it knows, and going on until it says nothing more would make it long again.
+    """
+    pose, trace, ways = start, list[AlignStep](), list[np.ndarray]()
+    seen = np.array([1, 1, 1, 1, 1, len(learned.views) > 1])
+    for step in range(config.most_steps):
+        score, way = learned.score_and_way(pose)
+        trace.append(AlignStep("descent", score, pose))
+        ways.append(way)
+        if on_step:
+            on_step("descent", (step + 1) / config.most_steps, score)
+        if _still(way * seen, config):
+            break
+        pose = learned.moved(pose, _shortened(way * seen, config))
+    n = int(np.argmax([one.score for one in trace]))
+    deeper = learned.deepened(trace[n].rig_from_patient, ways[n][5]) if len(learned.views) == 1 else pose
+    trace.append(AlignStep("descent", learned.score(deeper), deeper))
+    if on_step:
+        on_step("descent", 1.0, trace[-1].score)
+    best = max(trace, key=lambda one: one.score)
+    return Descent(best.rig_from_patient, best.score, tuple(trace), _still(ways[-1] * seen, config))
+
+
+def _still(way: np.ndarray, config: DescentConfig) -> bool:
+    turn, shift = np.linalg.norm(way[:3]), np.linalg.norm(way[3:])
+    return bool(turn < np.radians(config.still_degrees) and shift < config.still_mm)
+
+
+def _shortened(way: np.ndarray, config: DescentConfig) -> np.ndarray:
+    """(6,): far from what it has seen a network may ask for anything."""
+    longest = np.radians(config.longest_degrees), config.longest_mm
+    parts = (way[:3], way[3:])
+    return np.concatenate(
+        [part * min(1.0, long / max(np.linalg.norm(part), 1e-30)) for part, long in zip(parts, longest)]
+    )
+
+
+def _along_gradients(
+    learned: LearnedSimilarity, start: np.ndarray, config: DescentConfig, on_step: OnStep | None
+) -> Descent:
+    """Training fixes the gradient's direction, apart for turning and for shifting, and not its length.
+
+    So a step has the direction of the gradient and a length of its own, which shrinks when nothing better is found.
     """
     pose, share, speed, waited = start, 1.0, np.zeros(6), 0
     best_score, best = -np.inf, start

@@ -23,6 +23,7 @@ from homolog.projective import similarity
 from homolog.projective.climbing import STILL, Climb, OnStep, marquardt, metric
 from homolog.projective.configs import Refine, Rig, Stage
 from homolog.projective.judging import alignment
+from homolog.projective.mirroring import mirrored
 from homolog.projective.scene import Level, Scene
 from homolog.projective.similarity import Quadratic
 from homolog.projective.uncertain import covariance_of
@@ -258,6 +259,7 @@ def finished(
     on_step: OnStep | None = None,
 ) -> Alignment:
     """What is given back of a search's end, after its cameras have been refined where that is wanted."""
+    doubts = (*doubts, *mirrored(scene, found.pose))
     freedom, level = freedom_of(scene, config), scene.level(stage)
     held = None if freedom is None else refined(freedom, level, found.pose)
     if freedom is None or held is None:

@@ -118,11 +118,13 @@ class Scene:
     volume       attenuation in 1/mm: of all that the X-rays show, or of the one rigid body that is looked for
     projections  at their full size
     similarity   the name of a measure
+    near         (3,) mm in the rig: about where the body is, where somebody says it
     """
 
     volume: Volume
     projections: tuple[Projection, ...]
     similarity: str
+    near: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.projections:

@@ -20,11 +20,13 @@ from homolog.space import se3
 
 # Hardly smoothed and with small patches: farther-reaching stages were measured to lead masked bones astray, for what is
 # smooth in an X-ray is soft tissue.
-LOOKS = (Stage(64, 4.0, 0.7, 5), Stage(128, 2.0, 1.0, 7))
+LOOKS = (Stage(64, 4.0, 0.7, 5), Stage(128, 2.0, 1.0, 7), Stage(256, 1.0, 1.0, 9))
+# A look that is no finer than this share of the one before, by pixels or by voxels, is left out.
+FINER = 0.75
 # A body that is small on the X-rays is looked at with more pixels: so many along it, but not more than so many in all.
 BODY_PX, MOST_PX = 40, 224
 # Poses nearer to each other than this, at the body's typical place, are one.
-SAME_MM = (4.0, 2.0)
+SAME_MM = (4.0, 2.0, 1.0)
 # Shares of the way to the detector at which a body is looked for whose depth nobody knows.
 DEPTHS = (0.55, 0.65, 0.75, 0.85, 0.95)
 
@@ -34,18 +36,18 @@ class Effort:
     """How many orientations are glanced at, how many climb at each look, for how many steps, and how often at most."""
 
     glances: int
-    climbs: tuple[int, int]
+    climbs: tuple[int, ...]
     rounds: int
-    steps: tuple[int, int] = (15, 40)
+    steps: tuple[int, ...] = (15, 60, 40)
 
     def times(self, factor: int) -> Effort:
-        return replace(self, glances=factor * self.glances, climbs=(factor * self.climbs[0], self.climbs[1]))
+        return replace(self, glances=factor * self.glances, climbs=(factor * self.climbs[0], *self.climbs[1:]))
 
 
 EFFORTS = {
-    "fast": Effort(256, (10, 2), 1),
-    "usual": Effort(1024, (32, 4), 3),
-    "thorough": Effort(4096, (96, 8), 3),
+    "fast": Effort(256, (10, 2, 1), 1),
+    "usual": Effort(1024, (32, 4, 2), 3),
+    "thorough": Effort(4096, (96, 8, 4), 3),
 }
 # How many of the best are glanced at again, turned and shifted a little, and by how much (one standard deviation).
 AGAIN, NEARBY, NEARBY_SHARE = 48, 8, 0.3
@@ -89,8 +91,8 @@ def merged(ends: Sequence[Climb], scene: Scene) -> list[Climb]:
     return distinct(sorted(ends, key=lambda end: -end.score), SAME_MM[-1], scene)
 
 
-def looks(scene: Scene, start: np.ndarray | None) -> tuple[Stage, Stage]:
-    """The two looks, with pixels and voxels for the body's size on the X-rays."""
+def looks(scene: Scene, start: np.ndarray | None) -> tuple[Stage, ...]:
+    """The looks, with pixels and voxels for the body's size on the X-rays, as far as these and the volume are fine."""
     span = np.sort(np.ptp(scene.body.grid.cropped((0, 0, 0), scene.body.grid.shape).bounds(), axis=0))[1:]
     place = looked_at(scene) if start is None else _pivot(start, scene)
     body_px = []
@@ -100,10 +102,15 @@ def looks(scene: Scene, start: np.ndarray | None) -> tuple[Stage, Stage]:
         width_mm = min(n * pitch for n, pitch in zip(camera.size_px, camera.pitch_mm, strict=True))
         body_px.append(LOOKS[0].size_px * float(np.sqrt(span.prod())) * camera.focal_mm / depth_mm / width_mm)
     finer = float(np.clip(BODY_PX / min(body_px), 1.0, MOST_PX / LOOKS[0].size_px))
-    first, last = (
-        replace(look, size_px=round(finer * look.size_px), spacing_mm=look.spacing_mm / finer) for look in LOOKS
-    )
-    return first, last
+    most_px = max(max(projection.camera.size_px) for projection in scene.projections)
+    least_mm = float(scene.volume.grid.spacing_mm.min())
+    out: list[Stage] = []
+    for look in LOOKS:
+        size, spacing = round(finer * look.size_px), look.spacing_mm / finer
+        stage = replace(look, size_px=min(size, most_px), spacing_mm=max(spacing, least_mm))
+        if not out or out[-1].size_px < FINER * stage.size_px or stage.spacing_mm < FINER * out[-1].spacing_mm:
+            out.append(stage)
+    return tuple(out)
 
 
 def _round(
@@ -119,9 +126,10 @@ def _round(
     poses = apart([each.rig_from_patient for each in found], effort.climbs[0], scene)
     poses = [*further, *poses] if start is None else [start, *further, *poses]
     ends = [Climb(pose, -np.inf, (), False) for pose in poses]
-    for n, (stage, steps) in enumerate(zip(stages, effort.steps, strict=True)):
+    for n, stage in enumerate(stages):
         begun = ends if n == 0 else ends[: effort.climbs[n]]
-        ends = climbed(scene, stage, steps, begun, SAME_MM[n], (0.6 + n / 5, 0.8 + n / 5), on_step)
+        share = (0.6 + 0.4 * n / len(stages), 0.6 + 0.4 * (n + 1) / len(stages))
+        ends = climbed(scene, stage, effort.steps[n], begun, SAME_MM[n], share, on_step)
     return ends
 
 
@@ -237,13 +245,19 @@ def about_each(
 
 
 def anywhere(scene: Scene, config: AutoConfig, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """All orientations, where the cameras look: nearest to all optical axes, or on the only one."""
-    even = _sobol(3, count, config.seed)
-    return [(_any_rotation(turn), looked_at(scene, DEPTHS[n % len(DEPTHS)])) for n, turn in enumerate(even)]
+    """All orientations, where the body is said to be, or where the cameras look."""
+    even = _sobol(4, count, config.seed)
+    deep = config.spread_mm * (2 * even[:, 3:] - 1) * scene.axes[:, 2]
+    places = [looked_at(scene, DEPTHS[n % len(DEPTHS)]) for n in range(count)]
+    if scene.near is not None:
+        places = list(scene.near + deep)
+    return [(_any_rotation(turn), place) for turn, place in zip(even[:, :3], places, strict=True)]
 
 
 def looked_at(scene: Scene, depth_share: float = 0.75) -> np.ndarray:
     """(3,) mm in the rig: nearest to all optical axes; for one X-ray at a share of the way to the detector."""
+    if scene.near is not None:
+        return scene.near
     views = [se3.inverse(each.camera_from_rig) for each in scene.projections]
     sources, ways = np.array([each[:3, 3] for each in views]), np.array([each[:3, 2] for each in views])
     if np.linalg.matrix_rank(ways, tol=0.05) < 2:

@@ -34,8 +34,8 @@ class ProstConfig:
     """The optimiser's first rate."""
     warm_steps: int = 50
     """Steps until that rate is reached."""
-    calm_steps: int = 1500
-    """Steps after which the rate falls, with the root of their number."""
+    calm_steps: int = 2500
+    """Steps after which the rate falls, as their number grows."""
     optimiser: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or as published: stochastic gradient descent with momentum 0.9."""
     length: float = 0.5

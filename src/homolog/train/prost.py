@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from homolog.errors import BadInput
 from homolog.io.files import writing
-from homolog.nets.configs import PROST_NETS
+from homolog.nets.configs import PROST_NETS, ProstNetConfig
 from homolog.nets.prost import ProstNet, record_of
 from homolog.nets.prost_marks import lowered
 from homolog.projective.prost import ProjectiveTransformer
@@ -115,6 +115,12 @@ def fresh(config: ProstConfig, seed: int = 0, device: str = "cpu") -> State:
     return State(network, optimiser(network, config))
 
 
+def network_of(config: ProstConfig) -> ProstNetConfig:
+    """The network's Config, with the units that it is taught."""
+    turn, shift = (np.sqrt(2) * one for one in (config.turn_degrees, config.shift_mm))
+    return replace(PROST_NETS[config.net], turn_degrees=round(turn, 3), shift_mm=round(shift, 3))
+
+
 def optimiser(network: ProstNet, config: ProstConfig) -> torch.optim.Optimizer:
     """AdamW, or SGD as published."""
     if config.optimiser == "sgd":
@@ -123,11 +129,11 @@ def optimiser(network: ProstNet, config: ProstConfig) -> torch.optim.Optimizer:
 
 
 def rate(step: int, config: ProstConfig) -> float:
-    """What the first rate is multiplied with: warmed up, kept, then falling with the root of the step's number.
+    """What the first rate is multiplied with: warmed up, kept, then falling as the step's number grows.
 
     It asks for no end, so that a training can always be prolonged.
     """
-    return min(1.0, (step + 1) / config.warm_steps, float(np.sqrt(config.calm_steps / (step + 1))))
+    return min(1.0, (step + 1) / config.warm_steps, config.calm_steps / (step + 1))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -327,7 +333,7 @@ def write(state: State, config: ProstConfig, plan: Plan, folder: Path, given: Se
     from safetensors.torch import save_file
 
     record = {
-        "network": record_of(PROST_NETS[config.net]),
+        "network": record_of(network_of(config)),
         "recipe": "homolog train prost",
         "config": asdict(config),
         "seed": plan.seed,

@@ -31,7 +31,7 @@ from homolog.space.volume import Volume
 from homolog.synth import xrays
 from homolog.synth.anatomy.structures import NUMBERS, STRUCTURES
 from homolog.synth.patients import draw_patient
-from homolog.synth.xray_config import XrayConfig
+from homolog.synth.xray_config import Opening, XrayConfig
 from homolog.train.configs import ProstConfig
 
 # Seeds of virtual patients that nothing is trained on.
@@ -48,6 +48,8 @@ LEAST_BONE_MM3 = 100 * 5.0**3
 # C-arms: mm from source to detector, the share of it to the patient, mm along the detector's side. ProST's are 1020,
 # 0.61 and 374.
 FOCAL_MM, NEAR, DETECTOR_MM = (960.0, 1080.0), (0.58, 0.65), (345.0, 400.0)
+# The collimator's width as a part of the detector's: most pictures show a part of a pelvis only.
+OPENING = (0.62, 1.0)
 # Pixels of a detector that are added up to one of those that the network sees, about.
 BINNED = 36
 BONES = tuple(
@@ -314,7 +316,14 @@ def exposed(
 def exposure(rng: np.random.Generator) -> XrayConfig:
     """As an X-ray may have been taken, before its pixels were added up to the few that the network sees."""
     one = xrays.drawn(rng)
-    return replace(one, photons=one.photons * BINNED, electronic=one.electronic * BINNED**0.5)
+    collimator: Opening = "none" if rng.uniform() < 0.15 else ("rectangle", "circle")[rng.integers(2)]
+    return replace(
+        one,
+        photons=one.photons * BINNED,
+        electronic=one.electronic * BINNED**0.5,
+        collimator=collimator,
+        opening=float(rng.uniform(*OPENING)),
+    )
 
 
 def from_the_front(angle: float, depth_mm: float) -> np.ndarray:
