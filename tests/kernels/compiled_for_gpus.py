@@ -17,7 +17,8 @@ INTEGERS = ("layer", "stops", "starts", "entries", "filled")
 COUNTS = ("ci", "cj", "ck", "ni", "nj", "nk", "fi", "fj", "fk", "first", "last", "count")
 COUNTS += ("channels", "rows", "columns")
 TYPES = {
-    **dict.fromkeys(POINTS + PICTURES + TABLES, "*fp32"), **dict.fromkeys(INTEGERS, "*i32"), **dict.fromkeys(COUNTS, "i32"),
+    **dict.fromkeys(POINTS + PICTURES + TABLES, "*fp32"), **dict.fromkeys(INTEGERS, "*i32"),
+    **dict.fromkeys(COUNTS, "i32"),
     **dict.fromkeys(("coefficients", "matrix", "matrices", "bundles", "tangents"), "*fp64"),
     **dict.fromkeys(("x0", "y0", "z0", "cell", "width", "outside", "step_high", "step_low"), "fp32"),
     "labels": "*u8", "key": "i64",

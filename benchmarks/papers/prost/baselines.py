@@ -57,16 +57,16 @@ class Method:
 
     @property
     def needs_weights(self) -> bool:
-        return self.learned or (isinstance(self.config, AutoConfig) and self.config.learned)
+        return self.learned
 
 
 METHODS = {
     "cmaes": Method("gradient NCC by CMA-ES", "masked", CmaesConfig()),
     "descent": Method("gradient NCC by gradient descent", "masked", AT_ONCE),
     "marquardt": Method("gradient NCC by Levenberg-Marquardt", "masked", FROM_COARSE),
-    "network": Method("ProST alone", "masked", None, learned=True),
-    "network_gradient": Method("ProST, then gradient NCC", "masked", FROM_NEAR, learned=True),
-    "network_cmaes": Method("ProST, then CMA-ES", "masked", NARROW, learned=True),
+    "network": Method("ProST alone", "excess", None, learned=True),
+    "network_gradient": Method("ProST, then gradient NCC", "excess", FROM_NEAR, learned=True),
+    "network_cmaes": Method("ProST, then CMA-ES", "excess", NARROW, learned=True),
     "cmaes_excess": Method("gradient NCC by CMA-ES, bone beyond soft tissue", "excess", CmaesConfig()),
     "gradient": Method("`--method gradient`, bone beyond soft tissue", "excess", GradientConfig()),
     "auto_masked": Method("`--method auto`, masked as the others", "masked", AutoConfig()),

@@ -11,22 +11,15 @@ from typing import Any
 import numpy as np
 
 from homolog.cli.align_config import Align
+from homolog.cli.align_volume import body_corners, read_body
 from homolog.cli.naming import named_apart
 from homolog.errors import BadInput, GridMismatch, SpaceMismatch
-from homolog.io import volumes, xray_pictures
+from homolog.io import xray_pictures
 from homolog.io.cameras import read_cameras
-from homolog.io.checks import require_contrast, require_finite
 from homolog.io.files import content_hash, require_file, stem_of, suffix_of
 from homolog.io.records import End, file_hash
 from homolog.io.xray_turns import EVERY_TURN, Turn
 from homolog.io.xrays import Xray, read_xray
-from homolog.space.attenuation import (
-    AIR_HU,
-    SOFT_HU,
-    attenuation,
-    excess_attenuation,
-    relative_attenuation,
-)
 from homolog.space.camera import Camera
 from homolog.space.camera_poses import PlacedCamera
 from homolog.space.projection import Projection
@@ -36,16 +29,12 @@ log = logging.getLogger("homolog")
 
 # Worlds that cameras stand in: the patient's LPS mm; his axes about the isocentre; one that nobody knows.
 PATIENT, ISOCENTRE, UNKNOWN = "patient", "isocentre", "unknown"
-# A CT's air is near -1000; no picture whose numbers grow from 0 goes that low.
-LEAST_HU = -200.0
-# A volume of whose voxels fewer than this share are above 0 is something that was cut out.
-CUT_OUT = 0.5
-# Of the largest attenuation: what is less is air, or foam, and no part of the body.
-AIR = 0.05
+# Between optical axes, so that each sees the depth of the other.
 APART_DEGREES = 20.0
 UNKNOWN_GREYS = (
     "nothing says how its greys follow attenuation, and greys made for eyes shift the depth (--intensity linear or log)"
 )
+UNKNOWN_NUMBERS = "nothing says that the volume's numbers grow with attenuation (--values relative does)"
 # From a picture seen from the detector to the one seen from the source.
 OVER = Turn(left_right=True)
 TURNS = {tuple(turn.matrix.ravel()): turn for turn in EVERY_TURN}
@@ -107,6 +96,7 @@ class Case:
     shots      the X-rays
     body_mm    (8, 3) LPS mm: the corners of the box around what attenuates
     assumed    sentences on what was taken for granted of the volume
+    guessed    whether its numbers may be no attenuation at all
     """
 
     volume: Volume
@@ -114,6 +104,7 @@ class Case:
     shots: tuple[Shot, ...]
     body_mm: np.ndarray
     assumed: tuple[str, ...]
+    guessed: bool = False
 
     @property
     def cameras_from_rig(self) -> list[np.ndarray]:
@@ -136,6 +127,7 @@ class Case:
         if not _from_two_sides(self.cameras_from_rig):
             # what moves edges outwards looks nearer to the source; another X-ray from the side sees that it is not
             doubts += [f"{shot.name}: {UNKNOWN_GREYS}" for shot in self.shots if not shot.greys]
+            doubts += [f"{self.patient.space}: {UNKNOWN_NUMBERS}"] if self.guessed else []
         return tuple(doubts)
 
     @property
@@ -155,92 +147,10 @@ def read_case(ct: Path, xrays: Sequence[Path], config: Align) -> Case:
     if not xrays:
         raise BadInput("no X-ray is named", "homolog align CT XRAY -o RUN")
     shots = _shots(xrays, config)
-    picture = _volume(ct, config)
-    volume, assumed = _attenuation(picture, ct, config)
+    body = read_body(ct, config)
+    picture = body.picture
     patient = End(picture.space, picture.grid, ct.resolve(), content_hash(picture))
-    return Case(volume, patient, shots, _body(volume, ct, config), assumed)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The volume
-
-
-def _volume(path: Path, config: Align) -> Volume:
-    spacing: dict[str, Any] = {} if config.spacing_mm is None else {"spacing_mm": config.spacing_mm}
-    picture = volumes.read(path, **spacing)
-    require_finite(picture, str(path))
-    require_contrast(picture, str(path))
-    return picture
-
-
-def _attenuation(picture: Volume, path: Path, config: Align) -> tuple[Volume, tuple[str, ...]]:
-    """In 1/mm, and what was assumed to get there."""
-    mask = _body_mask(picture, path, config)
-    least = float(picture.numpy().min())
-    hu = config.values == "hu" or (config.values == "auto" and least < LEAST_HU)
-    if hu:
-        floor = AIR_HU if config.floor is None else config.floor
-        if mask is not None and config.floor is None:
-            found = excess_attenuation(picture, energy_kev=config.energy_kev, mask=mask)
-            return found, (f"the body is what attenuates more than the soft tissue around it ({SOFT_HU:g} HU)",)
-        found = attenuation(picture, energy_kev=config.energy_kev, floor_hu=floor, mask=mask)
-        return found, (f"the volume's values are Hounsfield units; at or below {floor:g} nothing attenuates",)
-    if config.values == "auto" and least < 0:
-        raise BadInput(
-            f"{path} holds values from {least:g} on: neither Hounsfield units, whose air is -1000, nor numbers from 0",
-            "--values hu, or --values relative",
-        )
-    floor = _cut_floor(picture) if config.floor is None else config.floor
-    found = relative_attenuation(picture, energy_kev=config.energy_kev, floor=floor, mask=mask)
-    said = f"the volume's values are no Hounsfield units (they begin at {least:g}): taken as growing with attenuation"
-    if floor <= 0:
-        return found, (said,)
-    return found, (said, f"values up to {floor:g} attenuate nothing: they are the soft tissue within and around a bone")
-
-
-def _cut_floor(picture: Volume) -> float:
-    """Of a bone that was cut out, 0 around it: the value of its marrow, whose edge no X-ray shows; else 0.
-
-    The median of what was cut out: cortical bone is the lesser part of any bone's end.
-    """
-    values = picture.numpy()
-    within = values[values > 0]
-    return float(np.median(within)) if len(within) < CUT_OUT * values.size else 0.0
-
-
-def _body_mask(picture: Volume, path: Path, config: Align) -> np.ndarray | None:
-    if config.volume_mask is None:
-        if config.labels:
-            raise BadInput("--labels are of --volume-mask, and none was given", "--volume-mask LABELS.nii.gz")
-        return None
-    labels = volumes.read_labels(config.volume_mask, space=picture.space)
-    if not labels.grid.same_as(picture.grid):
-        theirs, ours = ("x".join(map(str, grid.shape)) for grid in (labels.grid, picture.grid))
-        raise GridMismatch(
-            f"--volume-mask {config.volume_mask} is on {theirs} voxels, {path} on {ours}: is it of that volume?",
-            f"if so: homolog apply identity {config.volume_mask} --labels --like {path} -o mask_there.nii.gz",
-        )
-    kept = np.isin(labels.numpy(), config.labels) if config.labels else labels.numpy() != 0
-    if not kept.any():
-        there = ", ".join(map(str, np.unique(labels.numpy())[:20]))
-        raise BadInput(f"{config.volume_mask} has nothing of labels {config.labels or 'above 0'}; it has {there}")
-    return np.asarray(kept)
-
-
-def _body(volume: Volume, path: Path, config: Align) -> np.ndarray:
-    """(8, 3) LPS mm: the corners of the box around what attenuates."""
-    data = volume.numpy()
-    inside = data > AIR * data.max()
-    if not inside.any() or data.max() <= 0:
-        raise BadInput(
-            f"nothing of {path} attenuates" + (f" above {config.floor:g}" if config.floor is not None else ""),
-            "a lower --floor, or another --volume-mask",
-        )
-    spans = []
-    for axis in range(3):
-        along = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
-        spans.append((int(along[0]), int(along[-1]) + 1))
-    return volume.grid.cropped([span[0] for span in spans], [span[1] for span in spans]).corners()
+    return Case(body.volume, patient, shots, body_corners(body.volume, ct, config), body.assumed, body.guessed)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -250,6 +160,12 @@ def _body(volume: Volume, path: Path, config: Align) -> np.ndarray:
 def _shots(paths: Sequence[Path], config: Align) -> tuple[Shot, ...]:
     for path in paths:
         require_file(path)
+    for flag, value in (("--focal-mm", config.focal_mm), ("--pitch-mm", config.pitch_mm)):
+        if value is not None and not value > 0:
+            raise BadInput(f"{flag} is positive, got {value:g}", "--focal-mm 1000 --pitch-mm 0.3")
+    twice = [path for n, path in enumerate(paths) if path.resolve() in [other.resolve() for other in paths[:n]]]
+    if twice:
+        raise BadInput(f"{twice[0]} is named twice", "name each X-ray once")
     names = [each.name for each in named_apart(list(paths))]
     given = _cameras(config.camera, paths, names, config) if config.camera else [None] * len(paths)
     masks = _masks(paths, config)
@@ -299,7 +215,7 @@ def _shot(path: Path, name: str, given: PlacedCamera | None, mask: Path | None, 
     assumed, stands = list(xray.assumed), placed is not None or xray.camera_from_world is not None
     if placed is None:
         pose = np.eye(4) if xray.camera_from_world is None else xray.camera_from_world
-        placed = PlacedCamera(xray.camera or _no_camera(path), pose, name, _world_of(xray))
+        placed = PlacedCamera(xray.camera or _no_camera(path, xray, config), pose, name, _world_of(xray))
     if not stands:
         assumed.append("nothing says where its camera stands; taken as seen from the source")
     kept = xray.mask if mask is None else xray.turn.data(_mask(mask, path, xray.turn.back.data(xray.data).shape))
@@ -348,7 +264,14 @@ def _beside(path: Path) -> PlacedCamera | None:
     return found[0] if len(found) == 1 else None
 
 
-def _no_camera(path: Path) -> Camera:
+def _no_camera(path: Path, xray: Xray, config: Align) -> Camera:
+    if config.focal_mm is not None and config.pitch_mm is None and xray.pitch_mm is None:
+        raise BadInput(
+            f"the size of the pixels of {path} is not known", f"--focal-mm {config.focal_mm:g} --pitch-mm 0.3"
+        )
+    if config.focal_mm is None and config.pitch_mm is not None:
+        hint = f"--focal-mm 1000 --pitch-mm {config.pitch_mm:g}"
+        raise BadInput(f"how far the source was from the detector of {path} is not known", hint)
     raise BadInput(
         f"nothing says with which camera {path} was taken: no --camera, no {stem_of(path)}.json beside it, no "
         "distances in its header",

@@ -167,7 +167,8 @@ def _from_json(path: Path, unsaid: Unsaid) -> list[PlacedCamera]:
         views = stored.get("views", [stored])
         placed = [_placed(view, unsaid, f"{path.stem}/{n}" if n else path.stem) for n, view in enumerate(views)]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UnreadableFile(f"{path} is damaged, or no file of cameras: {error!r}") from error
+        why = f"not JSON from line {error.lineno} on" if isinstance(error, json.JSONDecodeError) else repr(error)
+        raise UnreadableFile(f"{path} is damaged, or no file of cameras: {why}", "homolog camera --help") from error
     if not placed:
         raise UnreadableFile(f"{path} holds no camera")
     return placed

@@ -49,6 +49,8 @@ def opened(path: Path, frame: int | None = None) -> Picture:
     """A picture, or the page (from 1) of several that is asked for."""
     require_file(path)
     suffix = suffix_of(path)
+    if suffix not in tiff.SUFFIXES:
+        chosen(path, frame, 1)
     if suffix in PLANES:
         return _plane(path)
     if suffix in tiff.SUFFIXES:

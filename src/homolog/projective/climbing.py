@@ -75,14 +75,18 @@ def climbed_through(
     for depth, stage in enumerate(config.stages):
         level = scene.level(stage)
         begun = list(poses) if depth == 0 else [best.pose]
+        if depth == 1:
+            # a wide stage leads whole bodies home from afar and a cut-out bone astray: the start stays in the race
+            begun.append(poses[0])
         ends = []
         for n, pose in enumerate(begun):
             name = f"{level.name}, start {n + 1}" if len(begun) > 1 else level.name
             ends.append(climb(level, pose, config.most_steps, scene.radius_mm, steps=config.steps, name=name))
-            trace += ends[-1].trace
             if on_step:
                 on_step(name, (depth + (n + 1) / len(begun)) / len(config.stages), ends[-1].score)
-        best = max(ends, key=lambda end: end.score)
+        ends = sorted(ends, key=lambda end: end.score)
+        trace += [step for end in ends for step in end.trace]
+        best = ends[-1]
     return Climb(best.pose, best.score, tuple(trace), best.converged)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from homolog.projective.climbing import Climb, OnStep, climbed_through, length_mm, metric
 from homolog.projective.configs import CmaesConfig, GradientConfig, Measure
+from homolog.projective.mirroring import mirrored
 from homolog.projective.scene import Level, Scene
 from homolog.space.alignment import Alignment, AlignStep
 from homolog.space.projection import Projection
@@ -37,7 +38,7 @@ def align(
     from homolog.projective.judging import alignment
 
     stage = last.stages[-1] if config.polish else config.stage
-    return alignment(scene, found, scene.level(stage), began)
+    return alignment(scene, found, scene.level(stage), began, tuple(mirrored(scene, found.pose)))
 
 
 def polishing(similarity: Measure) -> GradientConfig:

@@ -149,7 +149,12 @@ def glanced(
         tries = about(scene, start, config, effort.glances)
     first = _glimpsed(views, tries, (0.0, 0.4), on_step)
     nearby = about_each(scene, first[:AGAIN], config, start is None)
-    return sorted([*first, *_glimpsed(views, nearby, (0.4, 0.6), on_step)], key=lambda each: -each.score)
+    found = sorted([*first, *_glimpsed(views, nearby, (0.4, 0.6), on_step)], key=lambda each: -each.score)
+    if len(views) == 1:
+        return found
+    # an X-ray that shows little of the body drags down what another one shows well: that one's own best climb too
+    alone = [_glimpsed([view], tries, (0.6, 0.6), None) for view in views]
+    return [each for together in zip(found, *alone) for each in together]
 
 
 def _glimpsed(
