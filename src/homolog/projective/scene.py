@@ -20,7 +20,6 @@ from homolog.projective.resizing import resized
 from homolog.projective.similarity import Quadratic
 from homolog.space import se3
 from homolog.space.camera import Camera
-from homolog.space.grid import Grid
 from homolog.space.projecting import Projector
 from homolog.space.projection import Projection
 from homolog.space.sampling import pyramid
@@ -174,11 +173,6 @@ class Scene:
             views.append(View(small, measure, options))
         return Level(stage.name, Projector(self._at(stage.spacing_mm)), tuple(views), self.pivot_mm, self.axes)
 
-    def depth_of(self, rig_from_patient: np.ndarray) -> float:
-        """mm: how far the pivot is in front of the first source."""
-        pose = self.projections[0].camera_from_rig @ rig_from_patient
-        return float(pose[2, :3] @ self.pivot_mm + pose[2, 3])
-
     def _at(self, spacing_mm: float) -> Volume:
         kept = self._volumes.get(spacing_mm)
         if kept is None:
@@ -195,11 +189,3 @@ def at_spacing(volume: Volume, spacing_mm: float) -> Volume:
     if (volume.grid.spacing_mm > 0.8 * spacing_mm).all():
         return volume
     return pyramid(volume, [spacing_mm])[0]
-
-
-def starting_pose(grid: Grid, pivot_mm: np.ndarray, depth_mm: float, rotation: np.ndarray) -> np.ndarray:
-    """(4, 4): turned so, with the pivot on the optical axis at a depth."""
-    out = np.eye(4)
-    out[:3, :3] = rotation
-    out[:3, 3] = np.array([0.0, 0.0, depth_mm]) - rotation @ pivot_mm
-    return out
