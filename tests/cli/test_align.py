@@ -7,10 +7,11 @@ import json
 from shutil import copytree
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
-from homolog import write_points
+from homolog import read, write, write_points
 from homolog.cli import terminal
 from homolog.cli.aligning import verdict_line
 from homolog.io.cameras import read_cameras, write_cameras
@@ -19,6 +20,7 @@ from homolog.io.xrays import write_xray
 from homolog.space import se3
 from homolog.space.camera_poses import PlacedCamera, from_carm
 from homolog.space.keypoints import Keypoints
+from homolog.synth.xray_film import film
 from tests.cli.conftest import listing
 from tests.xray_scenes import CAMERA, GRID, MIDDLE, SIDE, body, moved, placed, taken, write_study
 
@@ -222,6 +224,41 @@ def test_two_x_rays_are_aligned_as_one_body(xray_study, homolog):
     assert pose.views[1].camera_from_rig == pytest.approx(SIDE.camera_from_world)
 
 
+def test_greys_for_eyes_are_never_good_from_one_side(xray_study, homolog):
+    for view in (placed(), SIDE):
+        greys = np.rint(255 * film(taken(view))).astype(np.uint8)
+        sitk.WriteImage(sitk.GetImageFromArray(greys), f"{view.name}.png")
+    line = ("align", "ct.nii.gz", "front.png", "--camera", "front_truth.json", "--start", "start.json", *LEVELS)
+    ended = homolog(*line, "-o", "greys")
+    assert ended.code == 0, ended.err
+    assert "verdict  CHECK" in ended.err
+    assert "nothing says how its greys follow attenuation" in ended.err
+    ended = homolog("align", "ct.nii.gz", "front.png", "side.png", "--camera", "truth.json", *LEVELS, "-o", "both")
+    assert ended.code == 0, ended.err
+    # another X-ray from the side sees the depth
+    assert "nothing says how its greys follow attenuation" not in ended.err
+
+
+def test_a_wrong_photometric_interpretation_is_never_good(xray_study, homolog):
+    write_xray(xray_study / "front.dcm", taken(placed()), CAMERA)
+    header = pydicom.dcmread("front.dcm")
+    header.PixelIntensityRelationshipSign = 1
+    header.save_as("front.dcm")
+    line = ("align", "ct.nii.gz", "front.dcm", "--camera", "front_truth.json", "--start", "start.json", *LEVELS)
+    ended = homolog(*line, "-o", "wrong")
+    assert ended.code == 0, ended.err
+    assert "PixelIntensityRelationshipSign is +1" in ended.err
+    assert "verdict  GOOD" not in ended.err
+
+
+def test_numbers_that_may_be_no_attenuation_are_never_good_from_one_side(xray_study, homolog):
+    ct = read("ct.nii.gz")
+    write(ct.with_data(np.maximum(ct.numpy() + 1000, 0)), "mr.nii.gz")
+    line = ("mr.nii.gz" if word == "ct.nii.gz" else word for word in LINE)
+    ended = homolog(*line, "-o", "guessed")
+    assert "nothing says that the volume's numbers grow with attenuation" in ended.err.splitlines()[-1]
+
+
 def test_landmarks_in_both_are_a_start(xray_study, homolog):
     marks = MIDDLE + np.random.default_rng(2).uniform(-35, 35, (7, 3))
     write_points(Keypoints(marks, "ct", name=tuple("abcdefg")), "marks.mrk.json")
@@ -321,6 +358,10 @@ PLAIN = ("align", "ct.nii.gz", "front.nii.gz")
     [
         (("align", "ct.nii.gz"), "no X-ray is named", "homolog align CT XRAY"),
         (PLAIN, "nothing says with which camera", "--focal-mm 1000"),
+        ((*PLAIN, "--pitch-mm", "2"), "how far the source was from the detector", "--focal-mm 1000 --pitch-mm 2"),
+        ((*PLAIN, "--focal-mm", "0", "--pitch-mm", "2"), "--focal-mm is positive, got 0", "--focal-mm 1000"),
+        ((*PLAIN, "front.nii.gz", "--camera", "truth.json"), "front.nii.gz is named twice", "each X-ray once"),
+        ((*PLAIN, "--camera", "front_truth.json", "--frame", "7"), "no frame 7", ""),
         (("align", "cc.nii.gz", "front.nii.gz"), "cc.nii.gz: no such file", "did you mean ct.nii.gz?"),
         (("align", "ct.nii.gz", "frnt.nii.gz"), "frnt.nii.gz: no such file", "did you mean front.nii.gz?"),
         ((*PLAIN, "--camera", "truth.json", "front_truth.json"), "3 cameras for 1 X-rays", "in the order"),
@@ -366,6 +407,13 @@ def test_a_start_at_which_nothing_is_seen_is_refused(shift, where, xray_study, h
     error, hint = refused(homolog, xray_study, *words)
     assert where in error
     assert "--start grid" in hint
+
+
+def test_a_scan_is_not_taken_for_a_label_map(xray_study, homolog):
+    write(read("ct.nii.gz"), "rounded.nii.gz", "int16")
+    for name, said in (("ct.nii.gz", "labels are whole numbers"), ("rounded.nii.gz", "so it is no label map")):
+        words = (*PLAIN, "--camera", "front_truth.json", "--volume-mask", name, "-o", "out")
+        assert said in refused(homolog, xray_study, *words)[0]
 
 
 def test_what_is_no_x_ray_is_refused(xray_study, homolog):

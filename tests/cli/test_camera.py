@@ -177,6 +177,7 @@ def test_one_of_many_can_be_taken(room, homolog):
         ("info", "two.json", "--unit-mm", "0"),
         ("convert", "two.json", "-o", "two.yml"),
         ("convert", "two.json", "-o", "two.txt"),
+        ("convert", "two.json", "--only", "side", "-o", "two.json"),
         ("info", "ct.nii.gz"),
     ],
 )

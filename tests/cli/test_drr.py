@@ -202,6 +202,25 @@ def test_a_png_is_a_radiograph_bone_white_air_black(drr, tmp_path):
     np.testing.assert_allclose(deep / 257, greys, atol=0.51)
 
 
+def test_a_radiograph_as_png_keeps_its_line_integrals_while_its_greys_are_unchanged(drr, tmp_path):
+    import SimpleITK as sitk
+
+    drr("truth.nii.gz")
+    drr("look.png")
+    truth, _ = taken(tmp_path / "truth.nii.gz")
+    np.testing.assert_allclose(read_xray(tmp_path / "look.png").data, truth, atol=truth.max() / 65000)
+    # the chunk that keeps them, in a picture that somebody turned over
+    content, image = (tmp_path / "look.png").read_bytes(), sitk.ReadImage(tmp_path / "look.png")
+    start = content.index(b"inTG") - 4
+    chunk = content[start : start + 12 + int.from_bytes(content[start : start + 4], "big")]
+    sitk.WriteImage(image[::-1, :], tmp_path / "over.png")
+    over = (tmp_path / "over.png").read_bytes()
+    (tmp_path / "over.png").write_bytes(over[:33] + chunk + over[33:])
+    xray = read_xray(tmp_path / "over.png")
+    assert np.corrcoef(xray.data.ravel(), truth[:, ::-1].ravel())[0, 1] > 0.8
+    assert not xray.greys_known
+
+
 def test_noise_is_the_same_with_the_same_seed(drr, tmp_path):
     words = ("--photons", 800, "--scatter", 0.2, "--kilovolts", 90, "--blur-mm", 0.5, "--collimator", "circle")
     for name, seed in (("one", 3), ("again", 3), ("other", 4)):

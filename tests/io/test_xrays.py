@@ -235,6 +235,47 @@ def test_line_integrals_come_back_as_they_were_written(tmp_path, suffix):
         np.testing.assert_allclose(xray.pitch_mm, PITCH_MM, rtol=1e-6)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".dcm"])
+def test_what_we_wrote_is_never_taken_for_the_other_way_round(tmp_path, suffix):
+    # as a limb that fills the picture's rim, or a body in the middle that lets more through than what is around it
+    data = (body().max() - body()).astype(np.float32)
+    write_xray(tmp_path / f"x{suffix}", data, Camera(1000, SIZE, PITCH_MM, (3.0, 4.0)))
+    xray = read_xray(tmp_path / f"x{suffix}")
+    assert np.corrcoef(xray.data.ravel(), data.ravel())[0, 1] > 0.9999
+    assert xray.greys_known
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".mha", ".tif"])
+def test_fractions_as_large_as_line_integrals_are_taken_for_them_whoever_wrote_them(tmp_path, suffix):
+    # noise in air reaches below 0, which no count does; its dark border is no collimator's
+    data = (body() + np.random.default_rng(4).normal(0, 0.02, SIZE)).astype(np.float32)
+    xray = read_xray(put(tmp_path / f"x{suffix}", data))
+    np.testing.assert_array_equal(xray.data, data)
+    assert "as large as line integrals" in " ".join(xray.assumed)
+    below = read_xray(put(tmp_path / f"y{suffix}", -data))
+    assert below.intensity == "inverted"
+    assert likeness(below.data) > 0.99
+
+
+def test_it_is_known_of_which_greys_nothing_says_how_they_follow_attenuation(tmp_path):
+    greys = put(tmp_path / "x.png", as_seen("log", np.uint8))
+    assert not read_xray(greys).greys_known
+    assert read_xray(greys, intensity="log").greys_known
+    tags = {"PixelIntensityRelationship": "LIN", "PixelIntensityRelationshipSign": 1}
+    raw = xray_header(as_seen("linear", np.uint16), DX, "DX", **tags)
+    assert read_xray(saved(raw, tmp_path)).greys_known
+    shown = xray_header(as_seen("inverted", np.uint16), DX, "DX", PresentationIntentType="FOR PRESENTATION", **tags)
+    assert not read_xray(saved(shown, tmp_path)).greys_known
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.mha", "x.tif"])
+def test_a_frame_that_a_picture_does_not_have_is_refused(tmp_path, name):
+    path = put(tmp_path / name, as_seen("log", np.uint16))
+    assert read_xray(path, frame=1).frames == 1
+    with pytest.raises(BadInput, match="no frame 7"):
+        read_xray(path, frame=7)
+
+
 def test_eight_bits_are_enough_for_a_look(tmp_path):
     write_xray(tmp_path / "drr.png", body(), bits=8)
     assert sitk.ReadImage(str(tmp_path / "drr.png")).GetPixelID() == sitk.sitkUInt8

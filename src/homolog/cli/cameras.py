@@ -13,6 +13,7 @@ import numpy as np
 
 from homolog.cli.camera_configs import CameraConvert, CameraFile, CameraInfo
 from homolog.cli.camera_doubts import Doubt, doubts, inverse, scaled
+from homolog.cli.inputs import require_apart
 from homolog.errors import BadInput
 from homolog.io.cameras import cameras_json, read_cameras, write_cameras
 from homolog.io.files import suffix_of
@@ -310,6 +311,7 @@ def draw(looked: Looked, output: Path) -> None:
 
 def converted(file: Path, output: Path, config: CameraConvert, reading: CameraFile) -> str:
     """Writes the cameras in another format; one line about them."""
+    require_apart((file,), [output])
     front = None if config.volume is None else _corners_mm(config.volume, None).mean(axis=0)
     cameras = read(file, reading, front_mm=front)
     if config.to == "plastimatch" and any(camera.mirrored for camera in cameras):

@@ -17,6 +17,8 @@ from homolog.projective import seeking
 from homolog.projective.climbing import Climb, OnStep, climbed_through
 from homolog.projective.configs import AutoConfig, CmaesConfig, ProstConfig
 from homolog.projective.evolution import evolved, polishing
+from homolog.projective.judging import alike
+from homolog.projective.looking import looks
 from homolog.projective.mirroring import flipped
 from homolog.projective.refining import finished
 from homolog.projective.scene import Scene
@@ -26,8 +28,10 @@ from homolog.space.volume import Volume
 
 # Another end as good as this share of the best one's score, elsewhere: nobody can tell which is right.
 RIVAL = 0.8
+# The rays of the network's X-rays, in LPS, and how far from them it has seen any (two standard deviations).
+BACKWARDS, MOST_DEGREES = np.array([0.0, 1.0, 0.0]), 40.0
 # The swarm that follows the network looks less far around it than one that follows a start.
-NEAR = CmaesConfig(sigma_degrees=5.0, sigma_mm=10.0, sigma_depth_mm=20.0)
+NEAR = CmaesConfig(sigma_degrees=4.0, sigma_mm=6.0, sigma_depth_mm=20.0)
 
 
 def align(
@@ -67,7 +71,7 @@ def auto(
     scene = Scene(volume, tuple(projections), config.similarity, near)
     ends = seeking.sought(scene, start, config, on_step)
     doubts = [*_rivals(ends), *_mirrored(scene, start, ends[0], config)]
-    return finished(scene, ends[0], seeking.looks(scene, start)[-1], config, began, doubts, on_step)
+    return finished(scene, ends[0], looks(scene, start)[-1], config, began, doubts, on_step)
 
 
 def prost(
@@ -83,6 +87,7 @@ def prost(
     from homolog.projective.prost_configs import DescentConfig
 
     began = time.perf_counter()
+    doubts = _unseen(projections, start)
     learned = LearnedSimilarity.of(_network(config.weights), volume, projections)
     first = descended(learned, start, replace(DescentConfig(), most_steps=config.most_steps), on_step=on_step)
     found = Climb(first.rig_from_patient, first.score, tuple(first.trace), first.converged)
@@ -94,7 +99,21 @@ def prost(
     if config.then != "none":
         end = climbed_through(scene, [found.pose], last, on_step)
         found = replace(end, trace=found.trace + end.trace)
-    return finished(scene, found, last.stages[-1], last, began, (), on_step)
+    return finished(scene, found, last.stages[-1], last, began, doubts, on_step)
+
+
+def _unseen(projections: Sequence[Projection], start: np.ndarray) -> list[str]:
+    """Views of other sides than those that the network was trained on: rays that go from front to back."""
+    said = []
+    for projection in projections:
+        way = (projection.camera_from_rig @ start)[2, :3]
+        degrees = float(np.degrees(np.arccos(np.clip(way @ BACKWARDS, -1.0, 1.0))))
+        if degrees > MOST_DEGREES:
+            said.append(
+                f"'{projection.name}' is seen {degrees:.0f} degrees from the front, and the network knows X-rays taken "
+                "from the front only: --method auto does without it"
+            )
+    return said
 
 
 def _network(name: str) -> Any:
@@ -113,11 +132,11 @@ def _rivals(ends: Sequence[Climb]) -> list[str]:
 
 def _mirrored(scene: Scene, start: np.ndarray | None, found: Climb, config: AutoConfig) -> list[str]:
     """Whether the mirrored X-rays would show the body, where these do not."""
-    if seeking.alike(scene, start, found.pose):
+    if alike(scene, found.pose):
         return []
     other = replace(scene, projections=tuple(flipped(each) for each in scene.projections))
     end = seeking.sought(other, start, replace(config, effort="fast"))[0]
-    if not seeking.alike(other, start, end.pose):
+    if not alike(other, end.pose):
         return []
     return ["the X-ray's mirror image shows the body better: is the picture mirrored?"]
 

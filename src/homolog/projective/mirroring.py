@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from homolog.projective.climbing import climb
+from homolog.projective.looking import looks
 from homolog.projective.scene import Level, Scene
-from homolog.projective.seeking import looks
 from homolog.space.projection import Projection
 
 # Left and right exchanged: of the camera's columns, and of a patient's LPS x.

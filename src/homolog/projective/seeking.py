@@ -13,18 +13,12 @@ import numpy as np
 
 from homolog.projective.climbing import Climb, OnStep, climb
 from homolog.projective.configs import AutoConfig, Stage
-from homolog.projective.glancing import Glance, Glimpse, glances, glimpse, meeting
-from homolog.projective.judging import LIKENESS, likeness
+from homolog.projective.glancing import Glance, Glimpse, glances, glimpse
+from homolog.projective.judging import alike
+from homolog.projective.looking import looked_at, looks, pivot_at
 from homolog.projective.scene import Scene
 from homolog.space import se3
 
-# Hardly smoothed and with small patches: farther-reaching stages were measured to lead masked bones astray, for what is
-# smooth in an X-ray is soft tissue.
-LOOKS = (Stage(64, 4.0, 0.7, 5), Stage(128, 2.0, 1.0, 7), Stage(256, 1.0, 1.0, 9))
-# A look that is no finer than this share of the one before, by pixels or by voxels, is left out.
-FINER = 0.75
-# A body that is small on the X-rays is looked at with more pixels: so many along it, but not more than so many in all.
-BODY_PX, MOST_PX = 40, 224
 # Poses nearer to each other than this, at the body's typical place, are one.
 SAME_MM = (4.0, 2.0, 1.0)
 # Shares of the way to the detector at which a body is looked for whose depth nobody knows.
@@ -76,41 +70,13 @@ def sought(
         drawn = replace(config, seed=config.seed + again)
         more = effort.times(2 ** max(0, again - 1))
         ends = merged([*ends, *_round(scene, start, drawn, more, further, on_step)], scene)
-        if alike(scene, start, ends[0].pose):
+        if alike(scene, ends[0].pose):
             break
     return ends
 
 
-def alike(scene: Scene, start: np.ndarray | None, pose: np.ndarray) -> bool:
-    """Whether X-rays and projections are as alike as wrong poses were not seen to be."""
-    least = LIKENESS.get(scene.similarity, -1.0)
-    return likeness(scene.level(looks(scene, start)[-1]), pose) > least
-
-
 def merged(ends: Sequence[Climb], scene: Scene) -> list[Climb]:
     return distinct(sorted(ends, key=lambda end: -end.score), SAME_MM[-1], scene)
-
-
-def looks(scene: Scene, start: np.ndarray | None) -> tuple[Stage, ...]:
-    """The looks, with pixels and voxels for the body's size on the X-rays, as far as these and the volume are fine."""
-    span = np.sort(np.ptp(scene.body.grid.cropped((0, 0, 0), scene.body.grid.shape).bounds(), axis=0))[1:]
-    place = looked_at(scene) if start is None else _pivot(start, scene)
-    body_px = []
-    for projection in scene.projections:
-        camera, pose = projection.camera, projection.camera_from_rig
-        depth_mm = max(float(pose[2, :3] @ place + pose[2, 3]), 1.0)
-        width_mm = min(n * pitch for n, pitch in zip(camera.size_px, camera.pitch_mm, strict=True))
-        body_px.append(LOOKS[0].size_px * float(np.sqrt(span.prod())) * camera.focal_mm / depth_mm / width_mm)
-    finer = float(np.clip(BODY_PX / min(body_px), 1.0, MOST_PX / LOOKS[0].size_px))
-    most_px = max(max(projection.camera.size_px) for projection in scene.projections)
-    least_mm = float(scene.volume.grid.spacing_mm.min())
-    out: list[Stage] = []
-    for look in LOOKS:
-        size, spacing = round(finer * look.size_px), look.spacing_mm / finer
-        stage = replace(look, size_px=min(size, most_px), spacing_mm=max(spacing, least_mm))
-        if not out or out[-1].size_px < FINER * stage.size_px or stage.spacing_mm < FINER * out[-1].spacing_mm:
-            out.append(stage)
-    return tuple(out)
 
 
 def _round(
@@ -225,7 +191,7 @@ def about(scene: Scene, start: np.ndarray, config: AutoConfig, count: int) -> li
 
     even = norm.ppf(np.clip(_sobol(4, count, config.seed), 1e-4, 1 - 1e-4))
     turns = np.radians(config.spread_degrees) * even[:, :3]
-    place, way = _pivot(start, scene), scene.axes[:, 2]
+    place, way = pivot_at(start, scene), scene.axes[:, 2]
     return [
         (se3.rotation_exp(turn) @ start[:3, :3], place + config.spread_mm * deep * way)
         for turn, deep in zip(turns, even[:, 3], strict=True)
@@ -242,7 +208,7 @@ def about_each(
     degrees = NEARBY_SHARE * (30.0 if any_depth else config.spread_degrees)
     out = []
     for n, each in enumerate(found):
-        pose, place = each.rig_from_patient, _pivot(each.rig_from_patient, scene)
+        pose, place = each.rig_from_patient, pivot_at(each.rig_from_patient, scene)
         for turn in even[NEARBY * n : NEARBY * (n + 1)]:
             rotation = se3.rotation_exp(np.radians(degrees) * turn[:3]) @ pose[:3, :3]
             out.append((rotation, place + NEARBY_SHARE * config.spread_mm * turn[3] * scene.axes[:, 2]))
@@ -257,21 +223,6 @@ def anywhere(scene: Scene, config: AutoConfig, count: int) -> list[tuple[np.ndar
     if scene.near is not None:
         places = list(scene.near + deep)
     return [(_any_rotation(turn), place) for turn, place in zip(even[:, :3], places, strict=True)]
-
-
-def looked_at(scene: Scene, depth_share: float = 0.75) -> np.ndarray:
-    """(3,) mm in the rig: nearest to all optical axes; for one X-ray at a share of the way to the detector."""
-    if scene.near is not None:
-        return scene.near
-    views = [se3.inverse(each.camera_from_rig) for each in scene.projections]
-    sources, ways = np.array([each[:3, 3] for each in views]), np.array([each[:3, 2] for each in views])
-    if np.linalg.matrix_rank(ways, tol=0.05) < 2:
-        return np.asarray(sources[0] + depth_share * scene.projections[0].camera.focal_mm * ways[0])
-    return meeting(sources, ways)[0]
-
-
-def _pivot(rig_from_patient: np.ndarray, scene: Scene) -> np.ndarray:
-    return np.asarray(rig_from_patient[:3, :3] @ scene.pivot_mm + rig_from_patient[:3, 3])
 
 
 def _sobol(dimensions: int, count: int, seed: int) -> np.ndarray:
