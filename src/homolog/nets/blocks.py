@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -43,3 +45,31 @@ class Bottleneck(nn.Module):
         """(N, C, rows, columns), as it comes."""
         out: torch.Tensor = self.after(pictures + self.inner(pictures))
         return out
+
+
+def recomputed(module: nn.Module, given: torch.Tensor) -> torch.Tensor:
+    """What a module makes of its input; its layers are not kept, but computed again when a gradient is asked for.
+
+    `torch.utils.checkpoint` does the same and imports torch's compiler for it: 130 MB. Differentiable once.
+    """
+    return _Recomputed.apply(module, given, *module.parameters())
+
+
+class _Recomputed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, module: nn.Module, given: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        ctx.module = module
+        ctx.save_for_backward(given, *parameters)
+        out: torch.Tensor = module(given)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, weights: torch.Tensor) -> Any:
+        given, *parameters = ctx.saved_tensors
+        needed = ctx.needs_input_grad[1:]
+        given = given.detach().requires_grad_(needed[0])
+        wanted = [each for each, needs in zip((given, *parameters), needed, strict=True) if needs]
+        with torch.enable_grad():
+            found = iter(torch.autograd.grad(ctx.module(given), wanted, weights))
+        return None, *(next(found) if needs else None for needs in needed)

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
-from homolog.nets.blocks import Bottleneck, activation, halving
+from homolog.nets.blocks import Bottleneck, activation, halving, recomputed
 from homolog.nets.configs import ProstNetConfig
 from homolog.nets.prost_marks import Marks
 
@@ -193,6 +192,6 @@ def _by_slabs(branch: nn.Sequential, volume: torch.Tensor) -> torch.Tensor:
         # what a cut does wrong goes in by a voxel a convolution, and is left out again
         low, stop = max(0, start - reach), min(planes, start + together)
         seen = volume[:, :, low : min(planes, stop + reach)]
-        part = checkpoint(branch, seen, use_reentrant=False) if torch.is_grad_enabled() else branch(seen)
+        part = recomputed(branch, seen) if torch.is_grad_enabled() else branch(seen)
         parts.append(part[:, :, start - low : stop - low])
     return torch.cat(parts, 2)

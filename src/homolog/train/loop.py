@@ -21,6 +21,7 @@ from torch import nn
 
 from homolog.errors import BadInput
 from homolog.io.files import writing
+from homolog.train.optimisers import Optimiser
 
 # Makes the gradients of a step with a generator of its own, and says what to log.
 Step = Callable[[np.random.Generator], dict[str, float]]
@@ -63,7 +64,7 @@ class State:
     """
 
     network: nn.Module
-    optimiser: torch.optim.Optimizer
+    optimiser: torch.optim.Optimizer | Optimiser
     averaged: dict[str, torch.Tensor] = field(default_factory=dict)
     step: int = 0
     seconds: float = 0.0

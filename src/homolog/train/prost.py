@@ -29,6 +29,7 @@ from homolog.space import se3_torch
 from homolog.train import loop, prost_data
 from homolog.train.configs import ProstConfig
 from homolog.train.loop import OnStep, Plan, State
+from homolog.train.optimisers import AdamW, Momentum, Optimiser
 from homolog.train.prost_data import Patient, Sample
 
 # The standard deviation of a taught map, as rays lean: about a square of four pixels of a C-arm's 48.
@@ -121,11 +122,11 @@ def network_of(config: ProstConfig) -> ProstNetConfig:
     return replace(PROST_NETS[config.net], turn_degrees=round(turn, 3), shift_mm=round(shift, 3))
 
 
-def optimiser(network: ProstNet, config: ProstConfig) -> torch.optim.Optimizer:
+def optimiser(network: ProstNet, config: ProstConfig) -> Optimiser:
     """AdamW, or SGD as published."""
     if config.optimiser == "sgd":
-        return torch.optim.SGD(network.parameters(), config.rate, momentum=0.9)
-    return torch.optim.AdamW(network.parameters(), config.rate, weight_decay=1e-2)
+        return Momentum(network.parameters(), config.rate)
+    return AdamW(network.parameters(), config.rate)
 
 
 def rate(step: int, config: ProstConfig) -> float:
