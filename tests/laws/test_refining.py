@@ -175,7 +175,7 @@ def test_noise_moves_the_pose_as_much_as_the_covariance_says(volume, views):
     twists, said, by_noise = [], [], []
     for draw in range(24):
         noisy = [picture + rng.normal(0, noise, picture.shape) for picture in clean]
-        scene = Scene(volume, tuple(x_rays(noisy)), similarity)
+        scene = Scene.of(volume, tuple(x_rays(noisy)), similarity)
         level = scene.level(stage)
         pose = climb(level, np.eye(4), 20, scene.radius_mm).pose
         shift = (pose @ (*scene.pivot_mm, 1))[:3] - scene.pivot_mm

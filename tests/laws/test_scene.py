@@ -40,7 +40,7 @@ def x_ray(name="front", **changes):
 
 
 def scene(volume=None, similarity="gradient_ncc"):
-    return Scene(volume or whole_body(), (x_ray(), x_ray("side")), similarity)
+    return Scene.of(volume or whole_body(), (x_ray(), x_ray("side")), similarity)
 
 
 def some_mask():
@@ -182,4 +182,4 @@ def test_scenes_without_anything_to_see_are_refused(wrong):
     else:
         volume = volume.with_data(np.where(volume.numpy() > 0.02, np.nan, volume.numpy()))
     with pytest.raises(BadInput):
-        Scene(volume, views, "ncc")
+        Scene.of(volume, views, "ncc")

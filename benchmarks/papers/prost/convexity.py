@@ -75,7 +75,7 @@ class Poses:
 def profiles(case: Case, volume: str, which: str | None, seed: int) -> dict[str, Profile]:
     """Of every measure, and of the network where its weights are named."""
     body = getattr(case.body, volume)
-    level = Scene(body, (case.projection,), "ncc").level(STAGE)
+    level = Scene.of(body, (case.projection,), "ncc").level(STAGE)
     asked = poses(level, case, np.random.default_rng([seed, case.number, 1]))
     with using_threads(1):
         found = _of_measures(level, asked)

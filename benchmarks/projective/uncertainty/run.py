@@ -66,7 +66,7 @@ def x_ray(everything: Volume, pose: np.ndarray, rng: np.random.Generator) -> Pro
 
 def errors(bone: Volume, shot: Projection, pose: np.ndarray) -> np.ndarray:
     """(3, 6): the error's twist, its deviation by the jackknife alone, and by both parts."""
-    scene = Scene(bone, (shot,), MEASURE)
+    scene = Scene.of(bone, (shot,), MEASURE)
     level = scene.level(STAGE)
     found = climb(level, pose, 40, scene.radius_mm).pose
     turn = se3.rotation_log(found[:3, :3] @ pose[:3, :3].T)

@@ -68,7 +68,7 @@ def auto(
 ) -> Alignment:
     """The best of many searches, with what else could be meant."""
     began = time.perf_counter()
-    scene = Scene(volume, tuple(projections), config.similarity, near)
+    scene = Scene.of(volume, projections, config.similarity, near)
     ends = seeking.sought(scene, start, config, on_step)
     doubts = [*_rivals(ends), *_mirrored(scene, start, ends[0], config)]
     return finished(scene, ends[0], looks(scene, start)[-1], config, began, doubts, on_step)
@@ -92,13 +92,12 @@ def prost(
     first = descended(learned, start, replace(DescentConfig(), most_steps=config.most_steps), on_step=on_step)
     found = Climb(first.rig_from_patient, first.score, tuple(first.trace), first.converged)
     last = polishing(AutoConfig().similarity)
-    scene = Scene(volume, tuple(projections), last.similarity)
+    scene = Scene.of(volume, projections, last.similarity)
     if config.then == "cmaes":
-        swarm = evolved(scene, found.pose, replace(NEAR, similarity=last.similarity, seed=config.seed), on_step)
-        found = replace(swarm, trace=found.trace + swarm.trace)
+        near = replace(NEAR, similarity=last.similarity, seed=config.seed)
+        found = evolved(scene, found.pose, near, on_step).after(found.trace)
     if config.then != "none":
-        end = climbed_through(scene, [found.pose], last, on_step)
-        found = replace(end, trace=found.trace + end.trace)
+        found = climbed_through(scene, [found.pose], last, on_step).after(found.trace)
     return finished(scene, found, last.stages[-1], last, began, doubts, on_step)
 
 
@@ -150,5 +149,5 @@ def _first_start(
 ) -> np.ndarray:
     """Where a quick search in all orientations ends, for methods that want a start."""
     seed = getattr(config, "seed", 0)
-    scene = Scene(volume, tuple(projections), AutoConfig().similarity, near)
+    scene = Scene.of(volume, projections, AutoConfig().similarity, near)
     return seeking.sought(scene, None, AutoConfig(effort="fast", seed=seed), on_step)[0].pose

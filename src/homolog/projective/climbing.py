@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -44,6 +44,10 @@ class Climb:
     trace: tuple[AlignStep, ...]
     converged: bool
 
+    def after(self, before: tuple[AlignStep, ...]) -> Climb:
+        """The same end, with the way that led to its beginning."""
+        return replace(self, trace=before + self.trace)
+
 
 def align(
     volume: Volume,
@@ -58,7 +62,7 @@ def align(
     Of several starts the one that is best at the coarsest level goes on to the finer ones.
     """
     began = time.perf_counter()
-    scene = Scene(volume, tuple(projections), config.similarity)
+    scene = Scene.of(volume, projections, config.similarity)
     poses = [start, *drawn(scene, start, config)]
     found = climbed_through(scene, poses, config, on_step)
     from homolog.projective.refining import finished

@@ -9,6 +9,7 @@ import numpy as np
 
 from homolog.projective.climbing import Climb, OnStep, climbed_through, length_mm, metric
 from homolog.projective.configs import CmaesConfig, GradientConfig, Measure
+from homolog.projective.judging import alignment
 from homolog.projective.mirroring import mirrored
 from homolog.projective.scene import Level, Scene
 from homolog.space.alignment import Alignment, AlignStep
@@ -29,14 +30,11 @@ def align(
 ) -> Alignment:
     """Where the volume (attenuation, 1/mm) lies in the X-rays, searched about a start rig_from_patient (4, 4)."""
     began = time.perf_counter()
-    scene = Scene(volume, tuple(projections), config.similarity)
+    scene = Scene.of(volume, projections, config.similarity)
     found = evolved(scene, start, config, on_step)
     last = polishing(config.similarity)
     if config.polish:
-        polished = climbed_through(scene, [found.pose], last, on_step)
-        found = Climb(polished.pose, polished.score, found.trace + polished.trace, polished.converged)
-    from homolog.projective.judging import alignment
-
+        found = climbed_through(scene, [found.pose], last, on_step).after(found.trace)
     stage = last.stages[-1] if config.polish else config.stage
     return alignment(scene, found, scene.level(stage), began, tuple(mirrored(scene, found.pose)))
 

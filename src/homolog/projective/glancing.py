@@ -19,7 +19,7 @@ import numpy as np
 from homolog.kernels import picture_filters
 from homolog.projective.configs import Stage
 from homolog.projective.resizing import resized
-from homolog.projective.scene import Scene, at_spacing
+from homolog.projective.scene import Scene
 from homolog.space import se3
 from homolog.space.camera import Camera
 from homolog.space.projecting import Projector
@@ -59,7 +59,6 @@ class Glance:
     projector: Projector
     projection: Projection
     pivot_mm: np.ndarray
-    most_px: int = 1 << 16
 
     def sight(self, rotation: np.ndarray, place: np.ndarray) -> tuple[float, np.ndarray]:
         """The best correlation of an orientation, and the ray (3,), camera frame, that the pivot is on there.
@@ -68,15 +67,24 @@ class Glance:
         """
         if place[2] <= 0:
             return -np.inf, place
-        pose = np.eye(4)
-        pose[:3, :3] = turning_to(AXIS, place).T @ rotation
-        pose[:3, 3] = np.array([0.0, 0.0, place[2]]) - pose[:3, :3] @ self.pivot_mm
-        image = self._image(pose)
+        image = self._image(posed(turning_to(AXIS, place).T @ rotation, place[2] * AXIS, self.pivot_mm))
         if not image.any():
             return -np.inf, place
         score, shift = self._best_shift(even_slopes(image))
         camera = self.projection.camera
         return score, camera.rays((np.array(camera.centre_px) + shift)[None])[0]
+
+    def sight_from_rig(self, rotation: np.ndarray, place: np.ndarray) -> tuple[float, np.ndarray]:
+        """The same of an orientation, rig from patient, at a place in the rig; the ray is along the rig's axes."""
+        camera_from_rig = self.projection.camera_from_rig
+        local = camera_from_rig[:3, :3] @ place + camera_from_rig[:3, 3]
+        score, ray = self.sight(camera_from_rig[:3, :3] @ rotation, local)
+        return score, camera_from_rig[:3, :3].T @ ray
+
+    @cached_property
+    def source(self) -> np.ndarray:
+        """(3,) mm in the rig."""
+        return se3.inverse(self.projection.camera_from_rig)[:3, 3]
 
     def _image(self, pose: np.ndarray) -> np.ndarray:
         """(rows, columns): the projection on the wide detector; only rays that meet the body's box are followed."""
@@ -109,7 +117,7 @@ class Glance:
     def _around(self) -> tuple[int, int]:
         """(rows, columns) px that the body may reach beyond the detector."""
         rows, columns = self.projection.camera.size_px
-        return min(rows // 2, self.most_px), min(columns // 2, self.most_px)
+        return rows // 2, columns // 2
 
     @cached_property
     def _wide(self) -> Camera:
@@ -154,35 +162,38 @@ class Glance:
 
 def glances(scene: Scene, stage: Stage) -> tuple[Glance, ...]:
     """One for each X-ray, with the stage's pixels and voxels."""
-    projector = Projector(at_spacing(scene.body, stage.spacing_mm), "joseph")
+    projector = Projector(scene.solid.at(stage.spacing_mm), "joseph")
     return tuple(Glance(projector, resized(each, stage.size_px), scene.pivot_mm) for each in scene.projections)
 
 
-def glimpse(views: Sequence[Glance], rotation: np.ndarray, place: np.ndarray) -> Glimpse:
+def glimpses(views: Sequence[Glance], rotation: np.ndarray, place: np.ndarray) -> list[Glimpse]:
     """An orientation (3, 3), rig from patient, tried all over the X-rays, the pivot about as deep as at a place (3,).
 
-    One X-ray alone leaves the depth as it was. The rays of several meet at the pivot, or nearly so: the farther they
-    miss each other, the less the score.
+    The first is of all X-rays together; of several, one of each of them alone follows.
     """
-    scores, sources, ways = [], [], []
-    for view in views:
-        rig_from_camera = se3.inverse(view.projection.camera_from_rig)
-        camera_from_rig = view.projection.camera_from_rig
-        local = camera_from_rig[:3, :3] @ place + camera_from_rig[:3, 3]
-        score, ray = view.sight(camera_from_rig[:3, :3] @ rotation, local)
-        scores.append(score)
-        sources.append(rig_from_camera[:3, 3])
-        ways.append(rig_from_camera[:3, :3] @ ray)
-    if not np.isfinite(scores).all():
+    sights = [view.sight_from_rig(rotation, place) for view in views]
+    alone = [_alone(view, *sight, rotation, place) for view, sight in zip(views, sights, strict=True)]
+    return alone if len(views) == 1 else [_together(views, sights, rotation, place), *alone]
+
+
+def _together(
+    views: Sequence[Glance], sights: Sequence[tuple[float, np.ndarray]], rotation: np.ndarray, place: np.ndarray
+) -> Glimpse:
+    """The pivot where the rays meet, or nearly so: the farther they miss each other, the less the score."""
+    score = float(np.mean([score for score, _ in sights]))
+    if not np.isfinite(score):
         return Glimpse(-np.inf, posed(rotation, place, views[0].pivot_mm))
-    if len(views) > 1:
-        there, miss_mm = meeting(np.array(sources), np.array(ways))
-        kept = max(0.0, 1 - miss_mm / MISS_MM)
-        return Glimpse(float(np.mean(scores)) * kept, posed(rotation, there, views[0].pivot_mm))
-    # across the rays the body keeps its picture if it turns with the ray that it is on
-    before, depth_mm = place - sources[0], float(views[0].projection.camera_from_rig[2, :3] @ (place - sources[0]))
-    turned = turning_to(before, ways[0]) @ rotation
-    return Glimpse(scores[0], posed(turned, sources[0] + depth_mm * ways[0], views[0].pivot_mm))
+    there, miss_mm = meeting(np.array([view.source for view in views]), np.array([way for _, way in sights]))
+    return Glimpse(score * max(0.0, 1 - miss_mm / MISS_MM), posed(rotation, there, views[0].pivot_mm))
+
+
+def _alone(view: Glance, score: float, way: np.ndarray, rotation: np.ndarray, place: np.ndarray) -> Glimpse:
+    """The pivot as deep as it was: the body keeps its picture if it turns with the ray that it is on."""
+    if not np.isfinite(score):
+        return Glimpse(-np.inf, posed(rotation, place, view.pivot_mm))
+    before = place - view.source
+    depth_mm = float(view.projection.camera_from_rig[2, :3] @ before)
+    return Glimpse(score, posed(turning_to(before, way) @ rotation, view.source + depth_mm * way, view.pivot_mm))
 
 
 def posed(rotation: np.ndarray, place: np.ndarray, pivot_mm: np.ndarray) -> np.ndarray:

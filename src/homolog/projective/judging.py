@@ -97,11 +97,7 @@ def _share_seen(level: Level, pose: np.ndarray) -> float:
         camera = view.projection.camera
         rows, columns = camera.size_px
         # a detector three times as wide and high shows what misses the real one
-        wide = replace(
-            camera,
-            size_px=(3 * rows, 3 * columns),
-            centre_px=(camera.centre_px[0] + columns, camera.centre_px[1] + rows),
-        ).resized((rows, columns))
+        wide = camera.cropped((-rows, -columns), (3 * rows, 3 * columns)).resized((rows, columns))
         image = level.projector.image(wide, view.camera_from_patient(pose))
         third = image[rows // 3 : rows - rows // 3, columns // 3 : columns - columns // 3]
         shares.append(float(third.sum() / image.sum()) if image.sum() > 0 else 0.0)
@@ -119,7 +115,7 @@ def likeness(scene: Scene, pose: np.ndarray) -> float:
     level = judged.level(looks(judged, pose)[-1])
     found = []
     for view in level.views:
-        image = level.projector.image(view.projection.camera, view.camera_from_patient(pose))
+        image = level.image(view, pose)
         there = view.weights & _grown(image > 0, REACH_PX)
         found.append(view.without(there).value(image) if there.any() else 0.0)
     return float(np.mean(found))

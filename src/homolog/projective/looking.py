@@ -22,7 +22,7 @@ BODY_PX, MOST_PX = 40, 224
 
 def looks(scene: Scene, start: np.ndarray | None) -> tuple[Stage, ...]:
     """The looks, with pixels and voxels for the body's size on the X-rays, as far as these and the volume are fine."""
-    span = np.sort(np.ptp(scene.body.grid.cropped((0, 0, 0), scene.body.grid.shape).bounds(), axis=0))[1:]
+    span = np.sort(np.ptp(scene.body.grid.bounds(), axis=0))[1:]
     place = looked_at(scene) if start is None else pivot_at(start, scene)
     body_px = []
     for projection in scene.projections:
@@ -32,7 +32,7 @@ def looks(scene: Scene, start: np.ndarray | None) -> tuple[Stage, ...]:
         body_px.append(LOOKS[0].size_px * float(np.sqrt(span.prod())) * camera.focal_mm / depth_mm / width_mm)
     finer = float(np.clip(BODY_PX / min(body_px), 1.0, MOST_PX / LOOKS[0].size_px))
     most_px = max(max(projection.camera.size_px) for projection in scene.projections)
-    least_mm = float(scene.volume.grid.spacing_mm.min())
+    least_mm = float(scene.solid.volume.grid.spacing_mm.min())
     out: list[Stage] = []
     for look in LOOKS:
         size, spacing = round(finer * look.size_px), look.spacing_mm / finer

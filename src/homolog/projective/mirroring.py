@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from homolog.projective.climbing import climb
+from homolog.projective.glancing import posed
 from homolog.projective.looking import looks
 from homolog.projective.scene import Level, Scene
 from homolog.space.projection import Projection
@@ -33,12 +34,10 @@ def mirrored(scene: Scene, rig_from_patient: np.ndarray) -> list[str]:
 
 def flipped(projection: Projection) -> Projection:
     """The X-ray as if left and right had been exchanged, which no rigid motion makes good."""
-    camera = projection.camera
-    columns = camera.size_px[1]
     return projection.replaced(
         data=projection.data[:, ::-1].copy(),
         mask=None if projection.mask is None else projection.mask[:, ::-1].copy(),
-        camera=replace(camera, centre_px=(columns - 1 - camera.centre_px[0], camera.centre_px[1])),
+        camera=projection.camera.flipped(),
     )
 
 
@@ -47,11 +46,8 @@ def twin(camera_from_patient: np.ndarray, middle_mm: np.ndarray) -> np.ndarray:
 
     middle_mm  (3,) patient LPS mm
     """
-    rotation = OVER @ camera_from_patient[:3, :3] @ OVER
     place = OVER @ (camera_from_patient[:3, :3] @ middle_mm + camera_from_patient[:3, 3])
-    out = np.eye(4)
-    out[:3, :3], out[:3, 3] = rotation, place - rotation @ middle_mm
-    return out
+    return posed(OVER @ camera_from_patient[:3, :3] @ OVER, place, middle_mm)
 
 
 def _better_over(scene: Scene, projection: Projection, pose: np.ndarray) -> bool:

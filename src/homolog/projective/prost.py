@@ -128,7 +128,7 @@ class LearnedSimilarity:
     def of(cls, network: ProstNet, volume: Volume, projections: Sequence[Projection]) -> LearnedSimilarity:
         """Of a volume (attenuation, 1/mm; the one body that is looked for) and X-rays, on the network's device."""
         # the scene knows body, pivot and axes; its measure is not used
-        scene = Scene(volume, tuple(projections), "ncc")
+        scene = Scene.of(volume, tuple(projections), "ncc")
         device = next(network.parameters()).device
         shown = shown_volume(scene.body, network.config)
         with torch.no_grad():

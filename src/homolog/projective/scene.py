@@ -72,13 +72,13 @@ class Level:
         pivot = rig_from_patient[:3, :3] @ self.pivot_mm + rig_from_patient[:3, 3]
         return se3.about(pivot, twist, self.axes) @ rig_from_patient
 
-    def score(self, rig_from_patient: np.ndarray, cameras: Sequence[Camera] | None = None) -> float:
+    def score(self, rig_from_patient: np.ndarray) -> float:
         """The mean likeness over the X-rays; larger is better."""
-        scores = []
-        for n, view in enumerate(self.views):
-            camera = view.projection.camera if cameras is None else cameras[n]
-            scores.append(view.measure.value(self.projector.image(camera, view.camera_from_patient(rig_from_patient))))
-        return float(np.mean(scores))
+        return float(np.mean([view.measure.value(self.image(view, rig_from_patient)) for view in self.views]))
+
+    def image(self, view: View, rig_from_patient: np.ndarray) -> np.ndarray:
+        """The projection (rows, columns) from a view."""
+        return self.projector.image(view.projection.camera, view.camera_from_patient(rig_from_patient))
 
     def score_and_gradient(self, rig_from_patient: np.ndarray) -> tuple[float, np.ndarray]:
         """The mean likeness, and its change (6,) by a twist."""
@@ -111,24 +111,14 @@ class Level:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """A volume and X-rays of it.
-
-    volume       attenuation in 1/mm: of all that the X-rays show, or of the one rigid body that is looked for
-    projections  at their full size
-    similarity   the name of a measure
-    near         (3,) mm in the rig: about where the body is, where somebody says it
-    """
+class Solid:
+    """A volume of attenuation (1/mm) made ready to be looked for; what is derived from it is made once."""
 
     volume: Volume
-    projections: tuple[Projection, ...]
-    similarity: str
-    near: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if not self.projections:
-            raise BadInput("an alignment needs at least one X-ray")
-        if not np.isfinite(self.volume.numpy()).all() or self.volume.numpy().max() <= 0:
+        data = self.volume.numpy()
+        if not np.isfinite(data).all() or data.max() <= 0:
             raise BadInput(
                 f"'{self.volume.space}' attenuates nothing, or holds numbers that are not finite: nothing to project",
                 "give a CT in HU, and a mask that covers some of its bone",
@@ -153,10 +143,59 @@ class Scene:
         voxel = [float((sums * np.arange(len(sums))).sum() / sums.sum()) for sums in along]
         return self.body.grid.world(np.array(voxel))
 
-    @property
+    @cached_property
     def radius_mm(self) -> float:
         """How far a typical place is from the pivot: half the root mean square over the corners of the body's box."""
         return float(np.sqrt(((self.body.grid.corners() - self.pivot_mm) ** 2).sum(axis=1).mean()) / 2)
+
+    def at(self, spacing_mm: float) -> Volume:
+        """The body with voxels of so many mm."""
+        if spacing_mm not in self._made:
+            self._made[spacing_mm] = at_spacing(self.body, spacing_mm)
+        return self._made[spacing_mm]
+
+    @cached_property
+    def _made(self) -> dict[float, Volume]:
+        return {}
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A volume and X-rays of it.
+
+    solid        of all that the X-rays show, or of the one rigid body that is looked for
+    projections  at their full size
+    similarity   the name of a measure
+    near         (3,) mm in the rig: about where the body is, where somebody says it
+    """
+
+    solid: Solid
+    projections: tuple[Projection, ...]
+    similarity: str
+    near: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if not self.projections:
+            raise BadInput("an alignment needs at least one X-ray")
+
+    @classmethod
+    def of(
+        cls, volume: Volume, projections: Sequence[Projection], similarity: str, near: np.ndarray | None = None
+    ) -> Scene:
+        """Of a volume of attenuation, 1/mm."""
+        return cls(Solid(volume), tuple(projections), similarity, near)
+
+    @property
+    def body(self) -> Volume:
+        return self.solid.body
+
+    @property
+    def pivot_mm(self) -> np.ndarray:
+        return self.solid.pivot_mm
+
+    @property
+    def radius_mm(self) -> float:
+        return self.solid.radius_mm
 
     @cached_property
     def axes(self) -> np.ndarray:
@@ -165,23 +204,22 @@ class Scene:
 
     def level(self, stage: Stage) -> Level:
         """The scene as a stage of a search compares it."""
+        if stage not in self._levels:
+            self._levels[stage] = self._level(stage)
+        return self._levels[stage]
+
+    @cached_property
+    def _levels(self) -> dict[Stage, Level]:
+        return {}
+
+    def _level(self, stage: Stage) -> Level:
         views = []
         for projection in self.projections:
             small = resized(projection, stage.size_px)
             options = {"sigma_px": stage.sigma_px, "radius_px": stage.radius_px}
             measure = similarity.prepare(self.similarity, small.data, mask=small.mask, **options)
             views.append(View(small, measure, options))
-        return Level(stage.name, Projector(self._at(stage.spacing_mm)), tuple(views), self.pivot_mm, self.axes)
-
-    def _at(self, spacing_mm: float) -> Volume:
-        kept = self._volumes.get(spacing_mm)
-        if kept is None:
-            kept = self._volumes[spacing_mm] = at_spacing(self.body, spacing_mm)
-        return kept
-
-    @cached_property
-    def _volumes(self) -> dict[float, Volume]:
-        return {}
+        return Level(stage.name, Projector(self.solid.at(stage.spacing_mm)), tuple(views), self.pivot_mm, self.axes)
 
 
 def at_spacing(volume: Volume, spacing_mm: float) -> Volume:

@@ -13,7 +13,7 @@ import numpy as np
 
 from homolog.projective.climbing import Climb, OnStep, climb
 from homolog.projective.configs import AutoConfig, Stage
-from homolog.projective.glancing import Glance, Glimpse, glances, glimpse
+from homolog.projective.glancing import Glance, Glimpse, glances, glimpses
 from homolog.projective.judging import alike
 from homolog.projective.looking import looked_at, looks, pivot_at
 from homolog.projective.scene import Scene
@@ -76,7 +76,7 @@ def sought(
 
 
 def merged(ends: Sequence[Climb], scene: Scene) -> list[Climb]:
-    return distinct(sorted(ends, key=lambda end: -end.score), SAME_MM[-1], scene)
+    return distinct(sorted(ends, key=_worst_last), SAME_MM[-1], scene)
 
 
 def _round(
@@ -113,14 +113,12 @@ def glanced(
         tries = anywhere(scene, config, ANYWHERE * effort.glances)
     else:
         tries = about(scene, start, config, effort.glances)
-    first = _glimpsed(views, tries, (0.0, 0.4), on_step)
+    first, *alone = _glimpsed(views, tries, (0.0, 0.4), on_step)
     nearby = about_each(scene, first[:AGAIN], config, start is None)
-    found = sorted([*first, *_glimpsed(views, nearby, (0.4, 0.6), on_step)], key=lambda each: -each.score)
-    if len(views) == 1:
-        return found
+    again = _glimpsed(views, nearby, (0.4, 0.6), on_step)[0]
+    found = sorted([*first, *again], key=_worst_last)
     # an X-ray that shows little of the body drags down what another one shows well: that one's own best climb too
-    alone = [_glimpsed([view], tries, (0.6, 0.6), None) for view in views]
-    return [each for together in zip(found, *alone) for each in together]
+    return [each for together in zip(found, *alone) for each in together] if alone else found
 
 
 def _glimpsed(
@@ -128,14 +126,19 @@ def _glimpsed(
     tries: Sequence[tuple[np.ndarray, np.ndarray]],
     share: tuple[float, float],
     on_step: OnStep | None,
-) -> list[Glimpse]:
+) -> list[list[Glimpse]]:
+    """Of all X-rays together, then of each of several alone: glimpses, best first."""
     found = []
     for n, (rotation, place) in enumerate(tries):
-        found.append(glimpse(views, rotation, place))
+        found.append(glimpses(views, rotation, place))
         if on_step and n % 64 == 63:
             done = share[0] + (share[1] - share[0]) * n / len(tries)
-            on_step("a glance", done, max(each.score for each in found))
-    return sorted(found, key=lambda each: -each.score)
+            on_step("a glance", done, max(each[0].score for each in found))
+    return [sorted(column, key=_worst_last) for column in zip(*found, strict=True)]
+
+
+def _worst_last(found: Glimpse | Climb) -> float:
+    return -found.score
 
 
 def climbed(
@@ -150,12 +153,11 @@ def climbed(
     """The ends of climbs at a stage, best first and distinct, each with its way so far."""
     level, ends = scene.level(stage), []
     for n, each in enumerate(begun):
-        end = climb(level, each.pose, steps, scene.radius_mm)
-        ends.append(Climb(end.pose, end.score, each.trace + end.trace, end.converged))
+        ends.append(climb(level, each.pose, steps, scene.radius_mm).after(each.trace))
         if on_step:
             done = share[0] + (share[1] - share[0]) * (n + 1) / len(begun)
             on_step(level.name, done, max(each.score for each in ends))
-    return distinct(sorted(ends, key=lambda end: -end.score), same_mm, scene)
+    return distinct(sorted(ends, key=_worst_last), same_mm, scene)
 
 
 def distinct(ends: Sequence[Climb], same_mm: float, scene: Scene) -> list[Climb]:
@@ -187,9 +189,7 @@ def apart_mm(one: np.ndarray, other: np.ndarray, scene: Scene) -> float:
 
 def about(scene: Scene, start: np.ndarray, config: AutoConfig, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Orientations (3, 3) and places of the pivot (3,) about a start, evenly over a normal distribution (Sobol)."""
-    from scipy.stats import norm
-
-    even = norm.ppf(np.clip(_sobol(4, count, config.seed), 1e-4, 1 - 1e-4))
+    even = _normal(4, count, config.seed)
     turns = np.radians(config.spread_degrees) * even[:, :3]
     place, way = pivot_at(start, scene), scene.axes[:, 2]
     return [
@@ -202,9 +202,7 @@ def about_each(
     scene: Scene, found: Sequence[Glimpse], config: AutoConfig, any_depth: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Orientations and places near each of some glimpses, closer by as much as the first ones were apart."""
-    from scipy.stats import norm
-
-    even = norm.ppf(np.clip(_sobol(4, NEARBY * len(found), config.seed + 1), 1e-4, 1 - 1e-4))
+    even = _normal(4, NEARBY * len(found), config.seed + 1)
     degrees = NEARBY_SHARE * (30.0 if any_depth else config.spread_degrees)
     out = []
     for n, each in enumerate(found):
@@ -218,11 +216,17 @@ def about_each(
 def anywhere(scene: Scene, config: AutoConfig, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """All orientations, where the body is said to be, or where the cameras look."""
     even = _sobol(4, count, config.seed)
+    if scene.near is None:
+        places = [looked_at(scene, share) for share in DEPTHS]
+        return [(_any_rotation(turn), places[n % len(places)]) for n, turn in enumerate(even[:, :3])]
     deep = config.spread_mm * (2 * even[:, 3:] - 1) * scene.axes[:, 2]
-    places = [looked_at(scene, DEPTHS[n % len(DEPTHS)]) for n in range(count)]
-    if scene.near is not None:
-        places = list(scene.near + deep)
-    return [(_any_rotation(turn), place) for turn, place in zip(even[:, :3], places, strict=True)]
+    return [(_any_rotation(turn), scene.near + along) for turn, along in zip(even[:, :3], deep, strict=True)]
+
+
+def _normal(dimensions: int, count: int, seed: int) -> np.ndarray:
+    from scipy.stats import norm
+
+    return np.asarray(norm.ppf(np.clip(_sobol(dimensions, count, seed), 1e-4, 1 - 1e-4)))
 
 
 def _sobol(dimensions: int, count: int, seed: int) -> np.ndarray:

@@ -98,6 +98,10 @@ class Camera:
         centre = (self.centre_px[0] - start_px[1], self.centre_px[1] - start_px[0])
         return replace(self, size_px=size_px, centre_px=centre)
 
+    def flipped(self) -> Camera:
+        """The camera of the same picture with its columns in the opposite order."""
+        return replace(self, centre_px=(self.size_px[1] - 1 - self.centre_px[0], self.centre_px[1]))
+
     def __repr__(self) -> str:
         rows, columns = self.size_px
         row, column = self.pitch_mm

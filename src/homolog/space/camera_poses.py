@@ -115,9 +115,8 @@ class PlacedCamera:
 
     def flipped(self) -> PlacedCamera:
         """The camera of the same picture with its columns in the opposite order (`data[:, ::-1]`)."""
-        column, row = self.camera.centre_px
-        camera = replace(self.camera, centre_px=(self.camera.size_px[1] - 1 - column, row))
-        return replace(self, camera=camera, camera_from_world=np.diag((-1.0, 1.0, 1.0, 1.0)) @ self.camera_from_world)
+        over = np.diag((-1.0, 1.0, 1.0, 1.0))
+        return replace(self, camera=self.camera.flipped(), camera_from_world=over @ self.camera_from_world)
 
     def replaced(self, **changes: Any) -> PlacedCamera:
         """The same with some of it changed."""

@@ -261,7 +261,7 @@ def _ends(points: np.ndarray) -> np.ndarray:
 
 def _boxed(body: Volume) -> tuple[Volume, np.ndarray]:
     """Box and pivot as a registration will take them."""
-    scene = Scene(body, (Projection(np.zeros((1, 1)), Camera.centred(1.0, (1, 1))),), "ncc")
+    scene = Scene.of(body, (Projection(np.zeros((1, 1)), Camera.centred(1.0, (1, 1))),), "ncc")
     return scene.body, scene.pivot_mm
 
 
