@@ -134,6 +134,14 @@ def test_cameras_that_look_away_from_each_other_are_told(room, homolog):
     assert "behind a source" in ended.out
 
 
+def test_cameras_that_look_at_each_other_meet_nowhere(room, homolog):
+    write_cameras("opposed.json", [carm(), replace(carm(180), name="back")])
+    ended = homolog("camera", "info", "opposed.json")
+    assert ended.code == 0, ended.err
+    assert "pass nearest" not in ended.out
+    assert homolog("camera", "info", "opposed.json", "--json").json["pairs"] == []
+
+
 @pytest.mark.parametrize("name", ["cameras.html", "cameras.svg"])
 def test_the_drawing_has_every_camera_and_fetches_nothing(room, homolog, name):
     ended = homolog("camera", "info", "two.json", "--volume", "ct.nii.gz", "-o", name)

@@ -12,7 +12,7 @@ import numpy as np
 
 from homolog.cli.align_config import Align
 from homolog.cli.align_volume import body_corners, read_body
-from homolog.cli.naming import named_apart
+from homolog.cli.naming import in_order_of, named_apart
 from homolog.errors import BadInput, GridMismatch, SpaceMismatch
 from homolog.io import xray_pictures
 from homolog.io.cameras import read_cameras
@@ -50,6 +50,7 @@ class Shot:
     mask      (rows, columns) bool, what is compared, or None
     camera    what took it; where it stands is unknown where `stands` is False
     stands    whether the camera's file or the header says where it stands
+    begun     where the file of --start says that the camera stands in the patient, seen from the source
     turn      from the picture as its file stores it to this one
     assumed   sentences on what was taken for granted
     doubts    sentences on why it may have been read wrongly
@@ -66,6 +67,7 @@ class Shot:
     assumed: tuple[str, ...]
     doubts: tuple[str, ...] = ()
     greys: bool = True
+    begun: PlacedCamera | None = None
 
     @property
     def stored_picture(self) -> np.ndarray:
@@ -179,7 +181,7 @@ def _shots(paths: Sequence[Path], config: Align) -> tuple[Shot, ...]:
 
 
 def _standing(shots: Sequence[Shot], starts: Sequence[PlacedCamera], path: Path) -> list[Shot]:
-    """X-rays whose cameras stand nowhere yet stand where the start says."""
+    """X-rays with their start; those whose cameras stand nowhere yet stand there."""
     for shot, start in zip(shots, starts):
         if start.world != PATIENT:
             raise SpaceMismatch(
@@ -193,7 +195,12 @@ def _standing(shots: Sequence[Shot], starts: Sequence[PlacedCamera], path: Path)
                 "homolog camera info FILE says how a file's picture is seen",
             )
     return [
-        shot if shot.stands else replace(shot, camera=replace(start, camera=shot.camera.camera), stands=True)
+        replace(
+            shot,
+            camera=shot.camera if shot.stands else start.replaced(camera=shot.camera.camera),
+            stands=True,
+            begun=start.flipped() if start.mirrored else start,
+        )
         for shot, start in zip(shots, starts)
     ]
 
@@ -232,17 +239,15 @@ def _world_of(xray: Xray) -> str:
 def _cameras(
     files: Sequence[Path], paths: Sequence[Path], names: Sequence[str], config: Align
 ) -> Sequence[PlacedCamera]:
-    """Those of some files, one for each X-ray: by their names where these are the X-rays', else in order."""
+    """Those of some files, one for each X-ray."""
     found = [placed for path in files for placed in read_cameras(path, **_unsaid(path, paths[0], config))]
-    known = {placed.name: placed for placed in found}
-    if len(known) == len(found) and all(name in known for name in names):
-        return [known[name] for name in names]
-    if len(found) != len(paths):
+    ordered = in_order_of(names, found)
+    if len(ordered) != len(paths):
         raise BadInput(
             f"{', '.join(map(str, files))}: {len(found)} cameras for {len(paths)} X-rays",
             "name one camera for each X-ray, in the order of the X-rays",
         )
-    return found
+    return ordered
 
 
 def _unsaid(path: Path, xray: Path, config: Align) -> dict[str, Any]:

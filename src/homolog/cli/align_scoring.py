@@ -11,6 +11,7 @@ import numpy as np
 
 from homolog.cli import terminal
 from homolog.cli.align_config import EvaluatePoses
+from homolog.cli.naming import in_order_of
 from homolog.cli.scoring import remembered
 from homolog.errors import BadInput
 from homolog.io import keypoints, point_checks
@@ -87,8 +88,8 @@ def _one(folder: Path, truth: Path | None, config: EvaluatePoses, points_space: 
     return {**about, "pose": facts}
 
 
-def _true_cameras(path: Path, pose: Pose) -> list[PlacedCamera]:
-    """In the order of the pose's X-rays: by their names where these are alike, else as they come."""
+def _true_cameras(path: Path, pose: Pose) -> Sequence[PlacedCamera]:
+    """In the order of the pose's X-rays."""
     size = pose.views[0].camera.size_px
     found = read_cameras(path, size_px=size)
     strangers = {placed.world for placed in found} - {"patient"}
@@ -96,12 +97,10 @@ def _true_cameras(path: Path, pose: Pose) -> list[PlacedCamera]:
         raise BadInput(
             f"{path} says where cameras stand in '{strangers.pop()}', not in the patient", "--truth with patient LPS mm"
         )
-    named = {placed.name: placed for placed in found}
-    if len(named) == len(found) and all(view.name in named for view in pose.views):
-        return [named[view.name] for view in pose.views]
-    if len(found) != len(pose.views):
+    ordered = in_order_of([view.name for view in pose.views], found)
+    if len(ordered) != len(pose.views):
         raise BadInput(f"{path} holds {len(found)} cameras, the run has {len(pose.views)} X-rays", "--truth POSE.json")
-    return found
+    return ordered
 
 
 def _points(pose: Pose, config: EvaluatePoses, points_space: str | None) -> np.ndarray:

@@ -11,10 +11,9 @@ from homolog.cli.align_config import Align
 from homolog.cli.align_inputs import ISOCENTRE, PATIENT, UNKNOWN, Case, Shot
 from homolog.errors import BadInput
 from homolog.io import keypoints
-from homolog.io.cameras import read_cameras
 from homolog.io.pixel_points import read_pixel_points
 from homolog.space import se3
-from homolog.space.camera_poses import PlacedCamera, from_axes
+from homolog.space.camera_poses import from_axes
 
 # Of the way from the source to the detector: where a body lies when nobody says it. Fluoroscopes magnify by about a
 # quarter to a third.
@@ -23,9 +22,9 @@ DEPTH = 0.77
 
 def start_of(case: Case, config: Align) -> tuple[np.ndarray | None, str]:
     """rig_from_patient (4, 4), or None where poses are to be searched for; and in words, where it is from."""
-    start = config.start
-    if isinstance(start, Path):
-        pose, said = _of_file(case, start), f"from {start}"
+    start, begun = config.start, case.shots[0].begun
+    if begun is not None:
+        pose, said = se3.inverse(case.cameras_from_rig[0]) @ begun.camera_from_world, f"from {start}"
     elif start == "landmarks" or (start is None and config.landmarks):
         pose, said = _of_landmarks(case, config), "from landmarks"
     elif start == "header" or (start is None and _world(case) in (PATIENT, ISOCENTRE)):
@@ -45,7 +44,7 @@ def near_of(case: Case, config: Align) -> np.ndarray | None:
     if len(case.shots) > 1:
         return np.array(config.near_mm)
     world = np.array(case.shots[0].camera.camera_from_world) if case.shots[0].stands else np.eye(4)
-    return np.asarray(world[:3, :3] @ config.near_mm + world[:3, 3])
+    return se3.carried(world, np.array(config.near_mm))
 
 
 def centred(case: Case) -> np.ndarray:
@@ -80,14 +79,6 @@ def _of_header(case: Case) -> np.ndarray:
         # where in the patient the isocentre was, no header says: people are laid so that what matters is near to it
         rig_from_world = rig_from_world @ _shift(-case.middle_mm)
     return rig_from_world
-
-
-def _of_file(case: Case, path: Path) -> np.ndarray:
-    found = read_cameras(path)
-    named = [placed for placed in found if placed.name == case.shots[0].name]
-    first: PlacedCamera = (named or found)[0]
-    pose = first.flipped().camera_from_world if first.mirrored else first.camera_from_world
-    return np.asarray(se3.inverse(case.cameras_from_rig[0]) @ pose)
 
 
 def _of_landmarks(case: Case, config: Align) -> np.ndarray:

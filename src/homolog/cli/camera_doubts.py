@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from homolog.io.nifti import LPS_FROM_RAS
+from homolog.space import se3
 from homolog.space.camera_poses import PlacedCamera
 from homolog.space.camera_sight import Sight, sight
 
@@ -149,7 +150,7 @@ def readings(placed: PlacedCamera) -> dict[str, PlacedCamera]:
     pose = placed.camera_from_world
     turned = np.diag((-1.0, -1.0, -1.0, 1.0)) @ pose
     return {
-        "--invert (the poses are world from camera)": placed.replaced(camera_from_world=inverse(pose)),
+        "--invert (the poses are world from camera)": placed.replaced(camera_from_world=se3.inverse(pose)),
         "--frame RAS": placed.replaced(camera_from_world=pose @ LPS_FROM_RAS),
         "--unit-mm 1000 (metres)": scaled(placed, 1000.0),
         "--unit-mm 10 (centimetres)": scaled(placed, 10.0),
@@ -157,14 +158,6 @@ def readings(placed: PlacedCamera) -> dict[str, PlacedCamera]:
             camera_from_world=turned
         ),
     }
-
-
-def inverse(pose: np.ndarray) -> np.ndarray:
-    """(4, 4): the way back of a rigid or mirrored motion."""
-    out = np.eye(4)
-    out[:3, :3] = pose[:3, :3].T
-    out[:3, 3] = -pose[:3, :3].T @ pose[:3, 3]
-    return out
 
 
 def scaled(placed: PlacedCamera, unit_mm: float) -> PlacedCamera:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from homolog.cli.camera_configs import CameraConvert, CameraFile, CameraInfo
-from homolog.cli.camera_doubts import Doubt, doubts, inverse, scaled
+from homolog.cli.camera_doubts import Doubt, doubts, scaled
 from homolog.cli.inputs import require_apart
 from homolog.errors import BadInput
 from homolog.io.cameras import cameras_json, read_cameras, write_cameras
 from homolog.io.files import suffix_of
 from homolog.io.nifti import LPS_FROM_RAS
+from homolog.space import se3
 from homolog.space.camera_poses import PlacedCamera, angle_degrees, meeting
 from homolog.space.camera_sight import Sight, magnification, picture_in_words, side, sight, view_in_words
 
@@ -25,6 +26,24 @@ logger = logging.getLogger(__name__)
 
 # More cameras than this are told of in a line each.
 MOST_COLUMNS = 4
+# The cosine of 1 degree: axes that are nearer to parallel meet nowhere in particular.
+PARALLEL = np.cos(np.radians(1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Crossing:
+    """Where two optical axes pass nearest to each other.
+
+    point_mm  (3,) between them
+    miss_mm   how far they are apart there
+    depth_mm  how far in front of either source
+    """
+
+    first: PlacedCamera
+    second: PlacedCamera
+    point_mm: np.ndarray
+    miss_mm: float
+    depth_mm: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +107,7 @@ def _chosen(cameras: list[PlacedCamera], only: tuple[str, ...], file: Path) -> l
 
 def _mended(camera: PlacedCamera, reading: CameraFile) -> PlacedCamera:
     if reading.invert:
-        camera = camera.replaced(camera_from_world=inverse(camera.camera_from_world))
+        camera = camera.replaced(camera_from_world=se3.inverse(camera.camera_from_world))
     if reading.unit_mm != 1:
         camera = scaled(camera, reading.unit_mm)
     if reading.frame == "RAS":
@@ -105,23 +124,22 @@ def _corners_mm(volume: Path, spacing_mm: tuple[float, float, float] | None) -> 
 def _apart(cameras: list[PlacedCamera], corners_mm: np.ndarray | None) -> Iterator[Doubt]:
     """Cameras that were calibrated together look at one place, in front of all of them."""
     for first, second in _pairs(cameras):
-        pair = f"{first.name} and {second.name}"
-        if first.axis @ second.axis > np.cos(np.radians(1.0)):
+        if first.axis @ second.axis > PARALLEL:
+            pair = f"{first.name} and {second.name}"
             yield Doubt(pair, "look along the same direction", "two views are worth little more than one then")
-            continue
-        point, miss = meeting(first, second)
-        depths = [float(camera.depth_mm(point[None])[0]) for camera in (first, second)]
+    for each in _crossings(cameras):
+        pair, depths = f"{each.first.name} and {each.second.name}", each.depth_mm
         if min(depths) <= 0:
             yield Doubt(
                 pair,
                 f"their axes pass nearest to each other behind a source ({depths[0]:.0f} and {depths[1]:.0f} mm)",
                 "--invert, if the poses are world from camera; 3x4 matrices: convert with --volume",
             )
-        elif miss > 0.25 * min(depths):
+        elif each.miss_mm > 0.25 * min(depths):
             yield Doubt(
                 pair,
-                f"their axes miss each other by {miss:.0f} mm, {min(depths):.0f} mm in front: they look at different "
-                "places",
+                f"their axes miss each other by {each.miss_mm:.0f} mm, {min(depths):.0f} mm in front: they look at "
+                "different places",
                 "are both in one world?",
             )
 
@@ -132,27 +150,32 @@ def _pairs(cameras: list[PlacedCamera]) -> Iterator[tuple[PlacedCamera, PlacedCa
     return ((a, b) for a, b in combinations(few, 2) if a.world == b.world)
 
 
+def _crossings(cameras: list[PlacedCamera]) -> Iterator[Crossing]:
+    """Of pairs whose axes are not parallel: neither look along the same direction, nor at each other."""
+    for first, second in _pairs(cameras):
+        if abs(first.axis @ second.axis) < PARALLEL:
+            point, miss = meeting(first, second)
+            depths = float(first.depth_mm(point[None])[0]), float(second.depth_mm(point[None])[0])
+            yield Crossing(first, second, point, miss, depths)
+
+
 def between(looked: Looked) -> list[str]:
     """A sentence a pair of cameras."""
-    lines = []
-    for first, second in _pairs(looked.cameras):
-        if abs(first.axis @ second.axis) < np.cos(np.radians(1.0)):
-            point, miss = meeting(first, second)
-            depths = " and ".join(f"{camera.depth_mm(point[None])[0]:.0f}" for camera in (first, second))
-            lines.append(
-                f"{first.name} and {second.name}: axes {angle_degrees(first, second):.1f} degrees apart; they pass "
-                f"nearest at ({_triple(point)}) mm, missing each other by {miss:.1f} mm, {depths} mm from the sources"
-            )
-    return lines
+    return [
+        f"{each.first.name} and {each.second.name}: axes {angle_degrees(each.first, each.second):.1f} degrees apart; "
+        f"they pass nearest at ({_triple(each.point_mm)}) mm, missing each other by {each.miss_mm:.1f} mm, "
+        f"{each.depth_mm[0]:.0f} and {each.depth_mm[1]:.0f} mm from the sources"
+        for each in _crossings(looked.cameras)
+    ]
 
 
 def middle_mm(looked: Looked) -> np.ndarray | None:
     """(3,) what the cameras look at: the volume's middle, else where the first two axes meet, else the isocentre."""
     if looked.corners_mm is not None:
         return np.asarray(looked.corners_mm.mean(axis=0))
-    for first, second in _pairs(looked.cameras):
-        if abs(first.axis @ second.axis) < np.cos(np.radians(1.0)):
-            return meeting(first, second)[0]
+    crossing = next(_crossings(looked.cameras), None)
+    if crossing is not None:
+        return crossing.point_mm
     return np.zeros(3) if all(camera.world == "isocentre" for camera in looked.cameras) else None
 
 
@@ -267,13 +290,12 @@ def as_facts(looked: Looked) -> dict[str, Any]:
         view["doubts"] = [{"what": each.what, "hint": each.hint} for each in looked.doubts if each.name == placed.name]
     pairs = [
         {
-            "cameras": [a.name, b.name],
-            "nearest_mm": meeting(a, b)[0],
-            "miss_mm": meeting(a, b)[1],
-            "degrees": angle_degrees(a, b),
+            "cameras": [each.first.name, each.second.name],
+            "nearest_mm": each.point_mm,
+            "miss_mm": each.miss_mm,
+            "degrees": angle_degrees(each.first, each.second),
         }
-        for a, b in _pairs(looked.cameras)
-        if abs(a.axis @ b.axis) < np.cos(np.radians(1.0))
+        for each in _crossings(looked.cameras)
     ]
     return {"cameras": views, "pairs": pairs, "volume": looked.volume}
 

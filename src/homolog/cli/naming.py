@@ -8,6 +8,7 @@ from pathlib import Path
 
 from homolog.errors import BadInput
 from homolog.io.files import stem_of
+from homolog.space.camera_poses import PlacedCamera
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,14 @@ def named_apart(paths: Sequence[Path]) -> list[Named]:
         f"what is made of these {len(paths)} volumes would be called alike",
         "name them in several commands, each with an -o of its own",
     )
+
+
+def in_order_of(names: Sequence[str], cameras: Sequence[PlacedCamera]) -> Sequence[PlacedCamera]:
+    """Those of the names where every camera has a name of its own and all are there, else as they come."""
+    by_name = {camera.name: camera for camera in cameras}
+    if len(by_name) == len(cameras) and all(name in by_name for name in names):
+        return [by_name[name] for name in names]
+    return cameras
 
 
 def _tail(path: Path, depth: int) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,13 @@ def pages_of(path: Path) -> list[Page]:
     return pages
 
 
-def pixels_of(path: Path) -> np.ndarray:
-    """(pages, rows, columns) or, of colours, (pages, rows, columns, samples), as stored."""
+def pixels_of(path: Path, pages: Sequence[Page]) -> np.ndarray:
+    """(pages, rows, columns) or, of colours, (pages, rows, columns, samples), as stored.
+
+    pages  what `pages_of` found in the file
+    """
     import SimpleITK as sitk
 
-    pages = pages_of(path)
     if len({(page.rows, page.columns, page.samples) for page in pages}) > 1:
         sizes = ", ".join(sorted({f"{page.columns}x{page.rows}" for page in pages}))
         raise BadInput(f"{path} holds pages of different kinds ({sizes})", "save the pages that are wanted alone")

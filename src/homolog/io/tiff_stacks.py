@@ -21,8 +21,6 @@ from homolog.io.stored import SLAB_PLANES, Stored
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = tiff.SUFFIXES
-
 
 def opened(path: Path, spacing_mm: Sequence[float] | None) -> Stored:
     """What a stack holds.
@@ -46,7 +44,7 @@ def opened(path: Path, spacing_mm: Sequence[float] | None) -> Stored:
     )
 
     def slabs() -> Iterator[np.ndarray]:
-        voxels = tiff.pixels_of(path)
+        voxels = tiff.pixels_of(path, pages)
         for k in range(0, len(voxels), SLAB_PLANES):
             yield voxels[k : k + SLAB_PLANES]
 

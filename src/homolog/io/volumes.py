@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from homolog.errors import BadInput, GridMismatch, UnreadableFile
+from homolog.io import tiff
 from homolog.io.axes import is_sheared, perpendicular_cover
 from homolog.io.files import require_file, suffix_of
 from homolog.io.stored import Stored, intensities, labels
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 NIFTI = (".nii", ".nii.gz")
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
-TIFF = (".tif", ".tiff")
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 MAGIC = {b"NRRD": ".nrrd", b"ObjectType": ".mha", b"NDims": ".mha", b"\x1f\x8b": ".nii.gz"}
 READABLE = (
@@ -144,7 +144,7 @@ def _format(path: Path) -> str:
         return "nifti"
     if suffix in ITK:
         return "itk"
-    if suffix in TIFF:
+    if suffix in tiff.SUFFIXES:
         return "tiff"
     with open(path, "rb") as file:
         first = file.read(348)

@@ -137,7 +137,7 @@ def _is_convex(field: np.ndarray) -> bool:
     """Whether the part that is left free fills its convex hull."""
     from scipy.spatial import ConvexHull, QhullError
 
-    points = np.argwhere(field & ~_rim_inner(field))
+    points = np.argwhere(_outline(field))
     try:
         hull = ConvexHull(points)
     except (QhullError, ValueError):
@@ -148,7 +148,7 @@ def _is_convex(field: np.ndarray) -> bool:
 
 def _is_disc(field: np.ndarray) -> bool:
     """Whether most of the edge within the picture lies on a circle (Kasa's fit, twice, the second to what fits)."""
-    places = np.argwhere(field & ~_rim_inner(field) & ~_rim(field.shape)).astype(np.float64)
+    places = np.argwhere(_outline(field) & ~_rim(field.shape)).astype(np.float64)
     near = np.ones(len(places), bool)
     for _ in range(3):
         if near.sum() < 8:
@@ -164,7 +164,7 @@ def _is_rectangle(field: np.ndarray) -> bool:
     """Whether the field fills a rectangle, turned as it may be: one along a side of its hull (rotating calipers)."""
     from scipy.spatial import ConvexHull
 
-    points = np.argwhere(field & ~_rim_inner(field)).astype(np.float64)
+    points = np.argwhere(_outline(field)).astype(np.float64)
     corners = points[ConvexHull(points).vertices]
     sides = np.roll(corners, -1, axis=0) - corners
     angles = np.arctan2(sides[:, 0], sides[:, 1])
@@ -174,11 +174,11 @@ def _is_rectangle(field: np.ndarray) -> bool:
     return bool(field.sum() > FILLED * areas.min())
 
 
-def _rim_inner(field: np.ndarray) -> np.ndarray:
-    """Pixels wholly inside, which no hull touches."""
+def _outline(field: np.ndarray) -> np.ndarray:
+    """Without the pixels wholly inside, which no hull touches."""
     from scipy.ndimage import binary_erosion
 
-    return np.asarray(binary_erosion(field))
+    return np.asarray(field & ~binary_erosion(field))
 
 
 def _rim(shape: tuple[int, ...]) -> np.ndarray:

@@ -19,7 +19,6 @@ RADIOGRAPHS = ("DX", "CR", "MG", "IO", "PX", "RG")
 FLUOROSCOPY = ("XA", "RF")
 # Where letters of PatientOrientation point, LPS.
 DIRECTIONS = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
-OPPOSITE = dict(zip("LRPAHF", "RLAPFH"))
 # All that is looked at; a sequence comes whole.
 TAGS = [
     *PIXEL_MODULE, "SOPClassUID", "Modality", "ImageType", "PresentationIntentType", "Manufacturer",

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from homolog.errors import BadInput, UnreadableFile
-from homolog.io import tiff
+from homolog.io import tiff, volumes
 from homolog.io.files import require_file, suffix_of, writing
 from homolog.io.stored import COPY_AGAIN
 
-NIFTI = (".nii", ".nii.gz")
-PLANES = (*NIFTI, ".nrrd", ".nhdr", ".mha", ".mhd")
+PLANES = (*volumes.NIFTI, *volumes.ITK)
 JPEGS = (".jpg", ".jpeg")
 SUFFIXES = (".png", *tiff.SUFFIXES, *JPEGS, *PLANES)
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -163,9 +162,8 @@ def _decoded(path: Path, reader: str) -> Picture:
 def _tiff(path: Path, frame: int | None) -> Picture:
     pages = tiff.pages_of(path)
     here = chosen(path, frame, len(pages), "pages")
-    pixels = tiff.pixels_of(path)[here]
-    page = pages[here]
-    return Picture(_grey(pixels, path), page.white_is_zero, _integrals(pages[0].description), pages=len(pages))
+    pixels = tiff.pixels_of(path, pages)[here]
+    return Picture(_grey(pixels, path), pages[here].white_is_zero, _integrals(pages[0].description), pages=len(pages))
 
 
 def _grey(pixels: np.ndarray, path: Path) -> np.ndarray:
@@ -209,8 +207,6 @@ def _plane(path: Path) -> Picture:
 
 
 def _plane_of_volume(path: Path, integrals: tuple[float, float] | None) -> Picture:
-    from homolog.io import volumes
-
     volume = volumes.read(path)
     i, j, _ = volume.grid.spacing_mm
     return Picture(volume.numpy()[:, :, 0].T, integrals=integrals, pitch_mm=(float(j), float(i)))

@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 
 from homolog.errors import BadInput
-from homolog.io import tiff
+from homolog.io import tiff, volumes
 from homolog.io.files import suffix_of, writing
+from homolog.io.xray_headers import letters_of
 from homolog.io.xray_pictures import OURS, PLANES, as_integers, write_png
 from homolog.space.camera import Camera
+from homolog.space.camera_poses import SeenFrom, carm_angles, from_carm, source_mm
+from homolog.space.grid import Grid
+from homolog.space.volume import Volume
 
 log = logging.getLogger(__name__)
 
-WRITABLE = (".png", *tiff.SUFFIXES, ".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".dcm")
+WRITABLE = (".png", *tiff.SUFFIXES, *volumes.WRITABLE, ".dcm")
 XA = "1.2.840.10008.5.1.4.1.1.12.1"
 # A matrix that angles reproduce to this is what they say: a header's numbers have 16 characters.
 POSE_AGREES = 1e-6
@@ -71,10 +75,6 @@ def _bits(path: Path, bits: int | None) -> int:
 
 
 def _write_plane(path: Path, data: np.ndarray, camera: Camera | None) -> None:
-    from homolog.io import volumes
-    from homolog.space.grid import Grid
-    from homolog.space.volume import Volume
-
     row, column = camera.pitch_mm if camera else (1.0, 1.0)
     grid = Grid((data.shape[1], data.shape[0], 1), np.diag([column, row, 1.0, 1.0]))
     picture = Volume(np.ascontiguousarray(data.T[:, :, None]), grid, "x-ray")
@@ -135,9 +135,6 @@ def _camera_tags(camera: Camera | None) -> dict[str, Any]:
 
 def _pose_tags(camera_from_world: np.ndarray | None, path: Path) -> dict[str, Any]:
     """A C-arm's angles and the isocentre, if those are the whole pose."""
-    from homolog.io.xray_headers import letters_of
-    from homolog.space.camera_poses import SeenFrom, carm_angles, from_carm, source_mm
-
     if camera_from_world is None:
         return {}
     primary, secondary = carm_angles(camera_from_world)

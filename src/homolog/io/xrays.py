@@ -6,14 +6,15 @@ source. All that a file does not say is assumed aloud, and can be said instead.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from pydicom import Dataset
 
 from homolog.errors import BadInput, GridMismatch
-from homolog.io import xray_pictures
+from homolog.io import xray_headers, xray_pictures
+from homolog.io.dicom_pixels import stored_frames
 from homolog.io.files import require_file, stem_of, suffix_of
 from homolog.io.xray_edges import border, field_within_edges
 from homolog.io.xray_fields import field_of_header, field_of_picture
@@ -23,12 +24,8 @@ from homolog.io.xray_pictures import Picture
 from homolog.io.xray_turns import Turn
 from homolog.io.xray_writing import write_xray
 from homolog.space.camera import Camera
+from homolog.space.camera_poses import PlacedCamera
 from homolog.space.projection import Projection
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
-
-    from homolog.space.camera_poses import PlacedCamera
 
 __all__ = ["Intensity", "Xray", "camera_of_dicom", "read_xray", "write_xray"]
 
@@ -146,10 +143,7 @@ def camera_of_dicom(dataset: Dataset, *, frame: int | None = None, name: str = "
 
     frame  of several, counted from 1
     """
-    from homolog.io.xray_headers import require_xray
-    from homolog.space.camera_poses import PlacedCamera
-
-    require_xray(dataset, name)
+    xray_headers.require_xray(dataset, name)
     geometry = geometry_of(dataset, None if frame is None else frame - 1)
     if geometry.camera is None:
         raise BadInput(
@@ -178,13 +172,10 @@ def _opened(path: Path, frame: int | None) -> _Stored:
 
 
 def _dicom(path: Path, frame: int | None) -> _Stored:
-    from homolog.io.dicom_pixels import stored_frames
-    from homolog.io.xray_headers import number, opened
-
-    header = opened(path)
+    header = xray_headers.opened(path)
     frames = stored_frames(header, str(path))
     here = xray_pictures.chosen(path, frame, len(frames))
-    slope, intercept = (number(header, here, key) for key in ("RescaleSlope", "RescaleIntercept"))
+    slope, intercept = (xray_headers.number(header, here, key) for key in ("RescaleSlope", "RescaleIntercept"))
     values = frames[here]
     if (slope or 1.0, intercept or 0.0) != (1.0, 0.0):
         values = values.astype(np.float64) * (slope or 1.0) + (intercept or 0.0)
@@ -230,8 +221,6 @@ def _geometry(
 
 
 def _turned_as_asked(geometry: Geometry, mirror: bool) -> Geometry:
-    from dataclasses import replace
-
     turn = Turn(left_right=mirror)
     if geometry.camera is None or turn == geometry.turn:
         return replace(geometry, turn=turn)

@@ -77,8 +77,7 @@ class Glance:
     def sight_from_rig(self, rotation: np.ndarray, place: np.ndarray) -> tuple[float, np.ndarray]:
         """The same of an orientation, rig from patient, at a place in the rig; the ray is along the rig's axes."""
         camera_from_rig = self.projection.camera_from_rig
-        local = camera_from_rig[:3, :3] @ place + camera_from_rig[:3, 3]
-        score, ray = self.sight(camera_from_rig[:3, :3] @ rotation, local)
+        score, ray = self.sight(camera_from_rig[:3, :3] @ rotation, se3.carried(camera_from_rig, place))
         return score, camera_from_rig[:3, :3].T @ ray
 
     @cached_property

@@ -199,7 +199,7 @@ def _settled(rays: _Rays, pose: np.ndarray) -> np.ndarray:
     pivot = rays.points.mean(axis=0)
     for _ in range(SETTLING):
         offsets, depth = rays.offsets(pose)
-        centre = pose[:3, :3] @ pivot + pose[:3, 3]
+        centre = se3.carried(pose, pivot)
         arms = rays.points @ pose[:3, :3].T + pose[:3, 3] - centre
         moved = np.concatenate((-np.stack([se3.hat(arm) for arm in arms]), np.tile(np.eye(3), (len(arms), 1, 1))), 2)
         across = np.eye(3) - rays.along[:, :, None] * rays.along[:, None]

@@ -27,7 +27,7 @@ def looks(scene: Scene, start: np.ndarray | None) -> tuple[Stage, ...]:
     body_px = []
     for projection in scene.projections:
         camera, pose = projection.camera, projection.camera_from_rig
-        depth_mm = max(float(pose[2, :3] @ place + pose[2, 3]), 1.0)
+        depth_mm = max(float(se3.carried(pose, place)[2]), 1.0)
         width_mm = min(n * pitch for n, pitch in zip(camera.size_px, camera.pitch_mm, strict=True))
         body_px.append(LOOKS[0].size_px * float(np.sqrt(span.prod())) * camera.focal_mm / depth_mm / width_mm)
     finer = float(np.clip(BODY_PX / min(body_px), 1.0, MOST_PX / LOOKS[0].size_px))
@@ -55,4 +55,4 @@ def looked_at(scene: Scene, depth_share: float = 0.75) -> np.ndarray:
 
 def pivot_at(rig_from_patient: np.ndarray, scene: Scene) -> np.ndarray:
     """(3,) mm in the rig: the middle of what attenuates, under a pose."""
-    return np.asarray(rig_from_patient[:3, :3] @ scene.pivot_mm + rig_from_patient[:3, 3])
+    return se3.carried(rig_from_patient, scene.pivot_mm)

@@ -14,6 +14,7 @@ from homolog.projective.climbing import climb
 from homolog.projective.glancing import posed
 from homolog.projective.looking import looks
 from homolog.projective.scene import Level, Scene
+from homolog.space import se3
 from homolog.space.projection import Projection
 
 # Left and right exchanged: of the camera's columns, and of a patient's LPS x.
@@ -46,7 +47,7 @@ def twin(camera_from_patient: np.ndarray, middle_mm: np.ndarray) -> np.ndarray:
 
     middle_mm  (3,) patient LPS mm
     """
-    place = OVER @ (camera_from_patient[:3, :3] @ middle_mm + camera_from_patient[:3, 3])
+    place = OVER @ se3.carried(camera_from_patient, middle_mm)
     return posed(OVER @ camera_from_patient[:3, :3] @ OVER, place, middle_mm)
 
 

@@ -23,7 +23,7 @@ from homolog.nets.configs import ProstNetConfig
 from homolog.nets.prost import ProstNet
 from homolog.projective.prost_configs import DescentConfig
 from homolog.projective.resizing import resized
-from homolog.projective.scene import Scene
+from homolog.projective.scene import Solid
 from homolog.space import se3, se3_torch
 from homolog.space.alignment import AlignStep
 from homolog.space.camera import Camera
@@ -127,19 +127,17 @@ class LearnedSimilarity:
     @classmethod
     def of(cls, network: ProstNet, volume: Volume, projections: Sequence[Projection]) -> LearnedSimilarity:
         """Of a volume (attenuation, 1/mm; the one body that is looked for) and X-rays, on the network's device."""
-        # the scene knows body, pivot and axes; its measure is not used
-        scene = Scene.of(volume, tuple(projections), "ncc")
+        solid = Solid(volume)
         device = next(network.parameters()).device
-        shown = shown_volume(scene.body, network.config)
+        shown = shown_volume(solid.body, network.config)
         with torch.no_grad():
             channels = network.channels(torch.as_tensor(shown.numpy(), device=device))
             views = tuple(_view(network, shown.grid, one, device) for one in projections)
-        return cls(network, channels, views, scene.pivot_mm, scene.axes)
+        return cls(network, channels, views, solid.pivot_mm, projections[0].camera_from_rig[:3, :3].T)
 
     def moved(self, rig_from_patient: np.ndarray, twist: np.ndarray) -> np.ndarray:
         """(4, 4): the pose after a twist (6,)."""
-        pivot = rig_from_patient[:3, :3] @ self.pivot_mm + rig_from_patient[:3, 3]
-        return se3.about(pivot, twist, self.axes) @ rig_from_patient
+        return se3.about(se3.carried(rig_from_patient, self.pivot_mm), twist, self.axes) @ rig_from_patient
 
     def score(self, rig_from_patient: np.ndarray) -> float:
         """Minus L_N, the mean over the X-rays."""
@@ -201,8 +199,7 @@ class LearnedSimilarity:
 
     def deepened(self, rig_from_patient: np.ndarray, depth_mm: float) -> np.ndarray:
         """(4, 4): farther from the first camera by a depth, along the ray through the pivot."""
-        camera_from_patient = self.views[0][3].numpy() @ rig_from_patient
-        pivot = camera_from_patient[:3, :3] @ self.pivot_mm + camera_from_patient[:3, 3]
+        pivot = se3.carried(self.views[0][3].numpy() @ rig_from_patient, self.pivot_mm)
         shift = pivot * max(depth_mm / pivot[2], -0.5)
         return self.moved(rig_from_patient, np.concatenate((np.zeros(3), shift)))
 

@@ -140,7 +140,7 @@ class Freedom:
         for n, (camera, camera_from_rig) in enumerate(zip(guess.cameras, guess.camera_from_rig, strict=True)):
             cameras.append(self._changed(camera, self.scene.projections[n].camera, step[self.machine(n)]))
             if self.loose and n:
-                pivot = _shown(camera_from_rig @ guess.pose, self.scene.pivot_mm)
+                pivot = se3.carried(camera_from_rig @ guess.pose, self.scene.pivot_mm)
                 camera_from_rig = se3.about(pivot, step[self.place(n)]) @ camera_from_rig
             places.append(camera_from_rig)
         return Guess(level.moved(guess.pose, step[:6]), tuple(cameras), tuple(places))
@@ -154,8 +154,8 @@ class Freedom:
             out[self.machine(n)] = self._kept(camera.focal_mm / given.camera.focal_mm - 1, *apart)
             if self.loose and n:
                 change = guess.camera_from_rig[n] @ se3.inverse(given.camera_from_rig)
-                pivot = _shown(given.camera_from_rig @ guess.pose, self.scene.pivot_mm)
-                shift = _shown(change, pivot) - pivot
+                pivot = se3.carried(given.camera_from_rig @ guess.pose, self.scene.pivot_mm)
+                shift = se3.carried(change, pivot) - pivot
                 out[self.place(n)] = np.concatenate((se3.rotation_log(change[:3, :3]), shift))
         return out
 
@@ -163,7 +163,7 @@ class Freedom:
         """A view's projection (rows, columns) and its change (rows, columns, 6 + count) by all numbers."""
         here = level.views[view]
         camera, pose = here.projection.camera, guess.camera_from_rig[view] @ guess.pose
-        pivot = _shown(pose, self.scene.pivot_mm)
+        pivot = se3.carried(pose, self.scene.pivot_mm)
         image, by_body = level.projector.image_and_jacobian(camera, pose, pivot)
         out = np.zeros((*image.shape, 6 + self.count), image.dtype)
         axes = guess.camera_from_rig[view][:3, :3] @ level.axes
@@ -343,7 +343,3 @@ def _centre_sigma_px(camera: Camera) -> tuple[float, float]:
     """(column, row): the same mm both ways."""
     sigma_mm = CENTRE_SHARE * camera.size_px[1] * camera.pitch_mm[1]
     return sigma_mm / camera.pitch_mm[1], sigma_mm / camera.pitch_mm[0]
-
-
-def _shown(motion: np.ndarray, point: np.ndarray) -> np.ndarray:
-    return np.asarray(motion[:3, :3] @ point + motion[:3, 3])

@@ -69,8 +69,7 @@ class Level:
 
     def moved(self, rig_from_patient: np.ndarray, twist: np.ndarray) -> np.ndarray:
         """(4, 4): the pose after a twist (6,)."""
-        pivot = rig_from_patient[:3, :3] @ self.pivot_mm + rig_from_patient[:3, 3]
-        return se3.about(pivot, twist, self.axes) @ rig_from_patient
+        return se3.about(se3.carried(rig_from_patient, self.pivot_mm), twist, self.axes) @ rig_from_patient
 
     def score(self, rig_from_patient: np.ndarray) -> float:
         """The mean likeness over the X-rays; larger is better."""
@@ -105,7 +104,7 @@ class Level:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The projection (rows, columns) from a view and its change (rows, columns, 6) by a twist."""
         pose = view.camera_from_patient(rig_from_patient)
-        pivot = pose[:3, :3] @ self.pivot_mm + pose[:3, 3]
+        pivot = se3.carried(pose, self.pivot_mm)
         axes = view.projection.camera_from_rig[:3, :3] @ self.axes
         return self.projector.image_and_jacobian(camera or view.projection.camera, pose, pivot, axes)
 

@@ -154,6 +154,13 @@ class Measure:
         return None if deviation is None else deviation[None]
 
 
+def recipe_of(name: str) -> Recipe:
+    """What a measure is, by its name."""
+    if name not in MEASURES:
+        raise BadInput(f"no measure is called '{name}'", f"one of {', '.join(MEASURES)}")
+    return MEASURES[name]
+
+
 def prepare(name: str, fixed: np.ndarray, *, mask: np.ndarray | None = None, **options: Any) -> Measure:
     """A measure of likeness with a fixed picture.
 
@@ -163,8 +170,7 @@ def prepare(name: str, fixed: np.ndarray, *, mask: np.ndarray | None = None, **o
     options  fields of Options
     """
     chosen = Options(**options)
-    if name not in MEASURES:
-        raise BadInput(f"no measure is called '{name}'", f"one of {', '.join(MEASURES)}")
+    recipe = recipe_of(name)
     weights = weights_of(mask, np.shape(fixed))
     smoothing = Smoothing.of(weights, chosen.sigma_px)
     picture = centred(finite(fixed, weights), weights)
@@ -172,7 +178,7 @@ def prepare(name: str, fixed: np.ndarray, *, mask: np.ndarray | None = None, **o
         return Measure(name, smoothing, ())
     smooth = smoothing.apply(picture[None])
     parts = []
-    for part in MEASURES[name].parts:
+    for part in recipe.parts:
         comparison = _COMPARISONS[part.how](chosen)
         seen = channels(smooth, part.slopes)[0]
         parts.append((part, comparison(seen, channel_weights(weights, part.slopes))))

@@ -81,6 +81,24 @@ class GlobalCorrelation:
         return units
 
 
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """Of the patches around all pixels, what `LocalCorrelation` needs of one picture.
+
+    mean      (C, rows, columns), zero if not centred
+    variance  (rows, columns), over all channels
+    floor     e, what is added to the variance
+    scale     (rows, columns): 1 / sqrt(v + e)
+    content   sum n v / (v + e); 0 where the picture is flat
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    floor: float
+    scale: np.ndarray
+    content: float
+
+
 class LocalCorrelation:
     """The correlation over patches around all pixels, of all channels at once.
 
@@ -102,60 +120,60 @@ class LocalCorrelation:
         self.per_amount = inverse(self.amount)
         self.total = max(float(self.amount.sum()), 1e-300)
         self.fixed = fixed
-        self.fixed_mean, variance = self._moments(fixed)
-        floor = self._floor(variance)
-        self.fixed_scale = inverse_root(variance + floor)
-        content = float((self.amount * variance * self.fixed_scale**2).sum())
-        self.fixed_scale /= np.sqrt(content) if content > 0 else 1.0
+        seen = self._patches(fixed)
+        self.fixed_mean = seen.mean
+        self.fixed_scale = seen.scale / (np.sqrt(seen.content) if seen.content > 0 else 1.0)
 
     def value(self, moving: np.ndarray) -> float:
         """moving (C, rows, columns)."""
-        mean, variance = self._moments(moving)
-        scale = inverse_root(variance + self._floor(variance))
-        content = float((self.amount * variance * scale**2).sum())
-        if content <= 0:
+        seen = self._patches(moving)
+        if seen.content <= 0:
             return 0.0
-        return float((self.amount * self._covariance(moving, mean) * self.fixed_scale * scale).sum()) / np.sqrt(content)
+        covariance = self._covariance(moving, seen.mean)
+        return float((self.amount * covariance * self.fixed_scale * seen.scale).sum()) / np.sqrt(seen.content)
 
     def value_and_gradient(self, moving: np.ndarray) -> tuple[float, np.ndarray]:
         """The value, and its derivative to each number of moving (C, rows, columns)."""
-        mean, variance = self._moments(moving)
-        floor = self._floor(variance)
-        scale = inverse_root(variance + floor)
-        square = scale**2
-        content = float((self.amount * variance * square).sum())
-        if content <= 0:
-            return 0.0, np.zeros(moving.shape)
-        root = np.sqrt(content)
-        by_covariance = self.amount * self.fixed_scale * scale / root
-        terms = by_covariance * self._covariance(moving, mean)
-        value = float(terms.sum())
-        # the derivatives to v' and to e', of the sum and of the content that it is divided by
-        falling, part = -terms * square / 2, self.amount * square * (value / content / 2)
-        by_floor = float((falling + part * variance * square).sum())
-        by_variance = falling - part * floor * square + by_floor * self.share * self.amount / self.total
-        return value, self._back(moving, mean, by_covariance, by_variance)
+        return self._value_and_gradient(moving, self._patches(moving))
 
     def gauss_newton(self, moving: np.ndarray, jacobian: np.ndarray) -> Quadratic:
         """moving (C, rows, columns), jacobian (n, C, rows, columns)."""
         count = len(jacobian)
-        value, picture = self.value_and_gradient(moving)
-        gradient = jacobian.reshape(count, -1) @ picture.ravel()
-        mean, variance = self._moments(moving)
-        scale = inverse_root(variance + self._floor(variance))
-        content = float((self.amount * variance * scale**2).sum())
-        if content <= 0:
+        seen = self._patches(moving)
+        if seen.content <= 0:
             return Quadratic(0.0, np.zeros(count), np.zeros((count, count)))
-        means, changes = self._changes(moving, mean, jacobian)
+        value, picture = self._value_and_gradient(moving, seen)
+        gradient = jacobian.reshape(count, -1) @ picture.ravel()
+        scale, content = seen.scale, seen.content
+        means, changes = self._changes(moving, seen.mean, jacobian)
         floors = self.share * (changes @ self.amount.ravel()) / self.total
         # of 1/sqrt(v + e), relative to itself
         rates = -(changes + floors[:, None]) * (scale.ravel() ** 2) / 2
-        amount, held = (self.amount * scale**2).ravel(), (self.amount * variance * scale**2).ravel()
+        amount, held = (self.amount * scale**2).ravel(), (self.amount * seen.variance * scale**2).ravel()
         gram = self._products(jacobian, means, scale) + (rates * held) @ rates.T
         cross = (rates * amount) @ (changes / 2).T
         along = (changes / 2) @ amount + rates @ held
         gram += cross + cross.T
         return Quadratic(value, gradient, (gram - np.outer(along, along) / content) / content)
+
+    def _value_and_gradient(self, moving: np.ndarray, seen: Patches) -> tuple[float, np.ndarray]:
+        if seen.content <= 0:
+            return 0.0, np.zeros(moving.shape)
+        square = seen.scale**2
+        by_covariance = self.amount * self.fixed_scale * seen.scale / np.sqrt(seen.content)
+        terms = by_covariance * self._covariance(moving, seen.mean)
+        value = float(terms.sum())
+        # the derivatives to v' and to e', of the sum and of the content that it is divided by
+        falling, part = -terms * square / 2, self.amount * square * (value / seen.content / 2)
+        by_floor = float((falling + part * seen.variance * square).sum())
+        by_variance = falling - part * seen.floor * square + by_floor * self.share * self.amount / self.total
+        return value, self._back(moving, seen.mean, by_covariance, by_variance)
+
+    def _patches(self, channels: np.ndarray) -> Patches:
+        mean, variance = self._moments(channels)
+        floor = self.share * float((self.amount * variance).sum()) / self.total
+        scale = inverse_root(variance + floor)
+        return Patches(mean, variance, floor, scale, float((self.amount * variance * scale**2).sum()))
 
     def _box(self, stack: np.ndarray) -> np.ndarray:
         return stack if self.radius == 0 else picture_filters.box_sums(stack, self.radius)
@@ -175,9 +193,6 @@ class LocalCorrelation:
         """(rows, columns): of the fixed and the moving patches."""
         products = self._box((self.weights * self.fixed * moving).sum(axis=0, keepdims=True))[0] * self.per_amount
         return products - (self.fixed_mean * mean).sum(axis=0)
-
-    def _floor(self, variance: np.ndarray) -> float:
-        return self.share * float((self.amount * variance).sum()) / self.total
 
     def _back(
         self, moving: np.ndarray, mean: np.ndarray, by_covariance: np.ndarray, by_variance: np.ndarray

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.nn.functional import avg_pool2d, conv1d, conv2d, pad
 
-from homolog.errors import BadInput, GridMismatch
+from homolog.errors import GridMismatch
 from homolog.kernels.smooth import taps
-from homolog.projective.similarity import MEASURES, Options
+from homolog.projective.similarity import Options, recipe_of
 from homolog.projective.similarity_others import BIN_REACH, PROST_EPSILON
 
 
@@ -27,8 +27,7 @@ def similarity(
     mask     bool, or weights 0..1, of fixed's or one picture's shape; None: all of it
     options  fields of similarity.Options
     """
-    if name not in MEASURES:
-        raise BadInput(f"no measure is called '{name}'", f"one of {', '.join(MEASURES)}")
+    recipe = recipe_of(name)
     if fixed.shape[-2:] != moving.shape[-2:] or moving.ndim != 3:
         raise GridMismatch(f"fixed pictures are {tuple(fixed.shape)}, moving ones {tuple(moving.shape)}")
     chosen = Options(**options)
@@ -36,7 +35,7 @@ def similarity(
     weights = torch.ones_like(fixed[:1]) if mask is None else mask.to(moving).reshape(-1, *moving.shape[1:])
     (fixed, known), (moving, seen) = _centred(torch.where(weights > 0, fixed, 0), weights), _centred(moving, weights)
     total = moving.new_zeros(len(moving))
-    for part in MEASURES[name].parts:
+    for part in recipe.parts:
         one, other = (_filtered(each, weights, chosen, part.slopes) for each in (fixed, moving))
         total = total + part.share * _compared(part.how, chosen, one, other, _channel_weights(weights, part.slopes))
     return torch.where(known & seen, total, 0)

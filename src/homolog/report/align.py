@@ -10,7 +10,7 @@ import numpy as np
 
 from homolog.io.files import writing
 from homolog.io.poses import Pose, View, read_pose
-from homolog.report import align_views, tables, verdicts
+from homolog.report import align_views, runs, tables, verdicts
 from homolog.report.page import figure, folded, number, page, section, table
 from homolog.report.runs import Run, read_run
 from homolog.report.verdicts import tile
@@ -61,16 +61,12 @@ def errors(run: Run) -> str:
     }
     views = run.value("metrics", "pose", "views")
     rows = [
-        [escape(str(view.get("name"))), *(number(_finite(view.get(key))) for key in columns)]
+        [escape(str(view.get("name"))), *(number(runs.number(view.get(key))) for key in columns)]
         for view in (views if isinstance(views, list) else [])
     ]
     truth = f'<p class="quiet">Against the pose in {escape(str(found.get("truth")))}.</p>'
     each = table(["X-ray", *(f"\N{ZERO WIDTH SPACE}{name}" for name in columns.values())], rows)
     return section("Held against the truth", truth + table(head, [targets]) + each)
-
-
-def _finite(value: Any) -> float | None:
-    return value if isinstance(value, int | float) else None
 
 
 def _title(run: Run) -> str:

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from homolog.report import charts
+from homolog.report import align_pictures, charts
 from homolog.report.page import section
 from homolog.report.pictures import OVERLAY_KEY, button
 from homolog.report.runs import Run
@@ -28,7 +28,6 @@ MODES = (
 SAYS = {"xray": "X-ray", "projection": "projection at the pose", "start": "projection at the start", "edges": "edges"}
 # Charts of a search from many starts would fill pages: those of the last stages tell how it ended.
 MOST_CHARTS = 12
-SQUARES = 9
 
 
 def xrays(run: Run) -> list[dict[str, Any]]:
@@ -83,22 +82,15 @@ def _steps(run: Run) -> list[dict[str, str]]:
 
 def _layers(run: Run, xray: dict[str, Any]) -> dict[str, Path]:
     """The pictures that the record names: what they show -> where they lie."""
-    outputs = xray.get("outputs")
-    named = outputs if isinstance(outputs, dict) else {}
-    number = xrays(run).index(xray)
-    return {kind: path for kind in LAYERS if kind in named and (path := _file(run, number, kind)) is not None}
-
-
-def _file(run: Run, number: int, kind: str) -> Path | None:
-    """One that is gone is an error that names it."""
-    return Run(run.folder, xrays(run)[number]).file("outputs", kind)
+    record = Run(run.folder, xray)
+    return {kind: path for kind in LAYERS if (path := record.file("outputs", kind)) is not None}
 
 
 def _view(number: int, name: str, layers: dict[str, Path]) -> str:
     """One X-ray's pictures, one over another."""
     width, height = _size(next(iter(layers.values())))
     images = "".join(_image(kind, path, name) for kind, path in layers.items())
-    square = max(width, height) // SQUARES
+    square = align_pictures.square_px((height, width))
     tile = f"{200 * square / width:.3f}% {200 * square / height:.3f}%"
     return (
         f'<figure class="view xray-{number}"><figcaption><b>{escape(name)}</b></figcaption>'

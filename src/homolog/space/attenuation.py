@@ -74,12 +74,8 @@ def attenuation(
     floor_hu       voxels at or below it attenuate nothing: 200 leaves bone only
     mask           labels, or an array (I, J, K), not 0 where voxels are kept; the others attenuate nothing
     """
-    water, air = (linear_attenuation(material, energy_kev) for material in ("water", "air"))
-    bone_a_hu = _bone_a_hu(ct_energy_kev)
-    above = bone_a_hu * (linear_attenuation("bone", energy_kev) - water)
-    line = _Bent(at_zero=water, below=(water - air) / 1000, above=above, floor=max(floor_hu, AIR_HU))
     _require_hu(volume)
-    return _converted(volume, line, mask)
+    return _converted(volume, _of_hounsfield(energy_kev, ct_energy_kev, floor_hu), mask)
 
 
 def bone_attenuation(
@@ -112,10 +108,9 @@ def excess_attenuation(
     above_hu  the soft tissue around it; what is less attenuates nothing
     """
     whole = attenuation(volume, energy_kev=energy_kev, ct_energy_kev=ct_energy_kev, mask=mask)
-    water, bone = (linear_attenuation(material, energy_kev) for material in ("water", "bone"))
-    around = water + max(above_hu, 0.0) * _bone_a_hu(ct_energy_kev) * (bone - water)
+    line = _of_hounsfield(energy_kev, ct_energy_kev)
     data = whole.numpy()
-    np.subtract(data, np.float32(around), out=data)
+    np.subtract(data, np.float32(line.at_zero + max(above_hu, 0.0) * line.above), out=data)
     return whole.with_data(np.maximum(data, 0, out=data))
 
 
@@ -153,6 +148,12 @@ class _Bent:
         np.multiply(values, np.float32(self.above), out=out, where=values > 0)
         out += np.float32(self.at_zero)
         out[values <= self.floor] = 0.0
+
+
+def _of_hounsfield(energy_kev: float, ct_energy_kev: float, floor_hu: float = AIR_HU) -> _Bent:
+    water, air, bone = (linear_attenuation(material, energy_kev) for material in ("water", "air", "bone"))
+    above = _bone_a_hu(ct_energy_kev) * (bone - water)
+    return _Bent(at_zero=water, below=(water - air) / 1000, above=above, floor=max(floor_hu, AIR_HU))
 
 
 def _converted(volume: Volume, line: _Bent, mask: Volume | np.ndarray | None) -> Volume:

@@ -68,6 +68,11 @@ def inverse(motion: np.ndarray) -> np.ndarray:
     return out
 
 
+def carried(motion: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """(3,): a point (3,) after a motion (4, 4)."""
+    return np.asarray(motion[:3, :3] @ point + motion[:3, 3])
+
+
 def about(pivot: np.ndarray, twist: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
     """(4, 4): turns about a pivot (3,) mm, then shifts; the twist is given along the columns of axes (3, 3)."""
     axes = np.eye(3) if axes is None else axes

@@ -93,12 +93,15 @@ def run(
     for group in state.optimiser.param_groups:
         group.setdefault("first_lr", group["lr"])
     try:
-        while not _over(state, plan):
+        share = _share(state, plan)
+        while share < 1:
             logged = _one(state, make_gradients, plan, rate)
             state.seconds = time.monotonic() - began
             log.add(state.step, state.seconds, logged)
+            # all processes ask together, whoever of them tells it
+            share = _share(state, plan)
             if on_step is not None:
-                on_step(state.step, _share(state, plan), logged)
+                on_step(state.step, share, logged)
             if time.monotonic() - saved > plan.save_s:
                 save(state, folder, on_save)
                 saved = time.monotonic()
@@ -242,10 +245,6 @@ def _average(state: State, averaging: float) -> None:
                 average.lerp_(value, 1 - kept)
             else:
                 average.copy_(value)
-
-
-def _over(state: State, plan: Plan) -> bool:
-    return _share(state, plan) >= 1
 
 
 def _share(state: State, plan: Plan) -> float:

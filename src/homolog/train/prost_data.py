@@ -19,13 +19,12 @@ from homolog.io import volumes
 from homolog.io.files import content_hash, writing
 from homolog.nets.configs import ProstNetConfig
 from homolog.projective.prost import LEANING, places_of, shown_volume
-from homolog.projective.scene import Scene
+from homolog.projective.scene import Solid
 from homolog.space import se3
 from homolog.space.attenuation import attenuation, excess_attenuation, linear_attenuation
 from homolog.space.camera import Camera
 from homolog.space.grid import Grid
 from homolog.space.projecting import Projector
-from homolog.space.projection import Projection
 from homolog.space.sampling import require_same_grid, resample
 from homolog.space.volume import Volume
 from homolog.synth import xrays
@@ -261,8 +260,8 @@ def _ends(points: np.ndarray) -> np.ndarray:
 
 def _boxed(body: Volume) -> tuple[Volume, np.ndarray]:
     """Box and pivot as a registration will take them."""
-    scene = Scene.of(body, (Projection(np.zeros((1, 1)), Camera.centred(1.0, (1, 1))),), "ncc")
-    return scene.body, scene.pivot_mm
+    solid = Solid(body)
+    return solid.body, solid.pivot_mm
 
 
 def _with_others(patient: Patient, rng: np.random.Generator) -> np.ndarray:
