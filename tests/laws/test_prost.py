@@ -10,14 +10,16 @@ import torch
 
 from homolog import Grid, Volume
 from homolog.errors import BadInput
+from homolog.nets import place_maps
 from homolog.nets.configs import LIGHT, PAPER, ProstNetConfig
-from homolog.nets.prost import ProstNet, built, config_of, record_of, standardised
+from homolog.nets.prost import ProstNet, built, config_of, record_of
+from homolog.nets.shown import standardised
+from homolog.projective.leaning import places_of
 from homolog.projective.prost import (
     LearnedSimilarity,
     ProjectiveTransformer,
     descend,
     descended,
-    places_of,
     shown_volume,
 )
 from homolog.projective.prost_configs import DescentConfig
@@ -188,7 +190,7 @@ def test_places_are_told_in_rays_and_not_in_pixels():
     longer = Camera(1800.0, (24, 20), (18.0, 22.0), (8.2, 13.1))
     assert torch.allclose(places_of(fine), places_of(longer), atol=1e-6)
     picture = torch.rand(1, 1, 24, 20)
-    marks = network.marks.positions(network.fixed_maps(picture, places_of(fine)), places_of(fine))
+    marks = place_maps.positions(network.fixed_maps(picture, places_of(fine)), places_of(fine))
     low, high = places_of(fine)[:2].flatten(1).min(1).values, places_of(fine)[:2].flatten(1).max(1).values
     assert marks.shape == (1, TINY.marks, 2)
     assert ((marks >= low) & (marks <= high)).all()
@@ -199,7 +201,7 @@ def test_no_place_is_found_where_nothing_is_known():
     network, mask = built(TINY), np.zeros(CAMERA.size_px, bool)
     mask[:, :6] = True
     places = places_of(CAMERA, mask)
-    marks = network.marks.positions(network.fixed_maps(torch.rand(1, 1, *CAMERA.size_px), places), places)
+    marks = place_maps.positions(network.fixed_maps(torch.rand(1, 1, *CAMERA.size_px), places), places)
     assert (marks[..., 0] < float(places_of(CAMERA)[0, 0, 6])).all()
 
 

@@ -46,7 +46,7 @@ PARTS = ("convexity", "capture", "easy")
 # Cases: of virtual patients, of each real CT, of the easy setting, and those whose similarities are looked at.
 NUMBER, REAL_SHARE, EASY, LOOKED_AT = 100, 0.2, 60, 10
 # What is projected where similarities are looked at; the network was shown the first.
-VOLUMES = ("masked", "excess")
+VOLUMES = ("excess", "masked")
 SHIPPED = "prost"
 
 

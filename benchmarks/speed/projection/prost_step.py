@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from homolog.kernels.threads import using_threads
-from homolog.projective.prost import places_of
+from homolog.projective.leaning import places_of
 from homolog.space.camera import Camera
 from homolog.space.grid import Grid
 from homolog.train import prost

@@ -24,7 +24,8 @@ class Align:
     pitch_mm: float | None = None
     """mm, the size of the detector's pixels, where nothing else says it."""
     start: Literal["header", "landmarks", "centre", "grid"] | Path | None = None
-    """The pose to start from: a file of poses or cameras in the patient's frame; header: what the X-rays' headers or
+    """The pose to start from: a file of poses or cameras in the patient's frame; a folder of homolog train pose, whose
+    network finds it; header: what the X-rays' headers or
     cameras say; landmarks: from --landmarks and --landmarks-px; centre: the body's middle where the cameras look;
     grid: there too, turned in many ways. Default: landmarks where they are given, else header where that says
     something, else grid."""
@@ -64,6 +65,20 @@ class Align:
     """Replace what another alignment left in the output folder."""
     json: bool = False
     """The record of the run as one JSON object on stdout."""
+
+    @property
+    def start_file(self) -> Path | None:
+        """The file of poses or cameras to start from."""
+        return self.start if isinstance(self.start, Path) and self.start_network is None else None
+
+    @property
+    def start_network(self) -> Path | None:
+        """The weights of the network that finds the start."""
+        if not isinstance(self.start, Path):
+            return None
+        if self.start.is_dir():
+            return self.start / "weights.safetensors"
+        return self.start if self.start.suffix == ".safetensors" else None
 
 
 @dataclass(frozen=True, kw_only=True)

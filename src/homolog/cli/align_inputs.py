@@ -172,8 +172,8 @@ def _shots(paths: Sequence[Path], config: Align) -> tuple[Shot, ...]:
     given = _cameras(config.camera, paths, names, config) if config.camera else [None] * len(paths)
     masks = _masks(paths, config)
     shots = [_shot(*each, config) for each in zip(paths, names, given, masks)]
-    if isinstance(config.start, Path):
-        shots = _standing(shots, _cameras([config.start], paths, names, config), config.start)
+    if config.start_file is not None:
+        shots = _standing(shots, _cameras([config.start_file], paths, names, config), config.start_file)
     shots = [shot.mirrored() if shot.camera.mirrored else shot for shot in shots]
     if len(shots) > 1:
         _require_one_world(shots)
@@ -326,7 +326,7 @@ def _mask(path: Path, xray: Path, shape: tuple[int, int]) -> np.ndarray:
 def hashes(case: Case, config: Align) -> dict[str, Any]:
     """What decides the pose, apart from the method's options: of files their bytes."""
     said = [config.volume_mask, config.landmarks, *config.mask, *config.landmarks_px, *config.camera]
-    start = config.start
+    start = config.start_network or config.start
     return {
         "volume": case.patient.content_hash,
         "xrays": [file_hash(shot.path) for shot in case.shots],

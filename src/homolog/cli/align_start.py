@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import product
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from homolog.io.pixel_points import read_pixel_points
 from homolog.space import se3
 from homolog.space.camera_poses import from_axes
 
+log = logging.getLogger("homolog")
+
 # Of the way from the source to the detector: where a body lies when nobody says it. Fluoroscopes magnify by about a
 # quarter to a third.
 DEPTH = 0.77
@@ -23,6 +26,8 @@ DEPTH = 0.77
 def start_of(case: Case, config: Align) -> tuple[np.ndarray | None, str]:
     """rig_from_patient (4, 4), or None where poses are to be searched for; and in words, where it is from."""
     start, begun = config.start, case.shots[0].begun
+    if config.start_network is not None:
+        return _of_network(case, config.start_network)
     if begun is not None:
         pose, said = se3.inverse(case.cameras_from_rig[0]) @ begun.camera_from_world, f"from {start}"
     elif start == "landmarks" or (start is None and config.landmarks):
@@ -98,6 +103,31 @@ def _of_landmarks(case: Case, config: Align) -> np.ndarray:
     seen = [_seen(path, shot, places) for path, shot in zip(config.landmarks_px, case.shots)]
     cameras = [shot.camera.camera for shot in case.shots]
     return pose_from_landmarks(seen, cameras, case.cameras_from_rig).rig_from_patient
+
+
+def _of_network(case: Case, path: Path) -> tuple[np.ndarray | None, str]:
+    """What a network finds that was trained for this volume; None where it does not find enough."""
+    from homolog import weights
+    from homolog.nets import points
+    from homolog.nets.configs import PointsNetConfig, of_record
+    from homolog.projective.pointing import pose_by_points
+
+    state, card = weights.load(path), weights.card(path)
+    if "points_mm" not in card:
+        raise BadInput(f"{path} holds weights of {card.get('recipe')}, not of homolog train pose")
+    if card["volume"]["hash"] != case.patient.content_hash:
+        raise BadInput(
+            f"{path} was trained for another volume ({card['volume']['path']})",
+            f"homolog train pose {case.patient.path} --out DIR",
+        )
+    network = points.built(of_record(PointsNetConfig, card["network"]), state)
+    try:
+        found = pose_by_points(network, np.array(card["points_mm"]), case.projections)
+    except BadInput as error:
+        log.warning("%s; it is searched for in all orientations", error)
+        return None, f"searched for where the cameras look, since {error}"
+    agreeing, count = (sum(int(each.sum()) if agree else len(each) for each in found.agreeing) for agree in (1, 0))
+    return found.rig_from_patient, f"from the network of {path}: {agreeing} of the {count} points it finds agree"
 
 
 def _seen(path: Path, shot: Shot, places: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -57,7 +57,7 @@ def _read(path: Path, config: Align) -> Volume:
 
 def _attenuation(picture: Volume, path: Path, config: Align) -> tuple[Volume, tuple[str, ...]]:
     """In 1/mm, and what was assumed to get there."""
-    mask = _body_mask(picture, path, config)
+    mask = body_mask(picture, path, config)
     if config.values == "hu" or (config.values == "auto" and _looks_hounsfield(picture)):
         floor = AIR_HU if config.floor is None else config.floor
         if mask is not None and config.floor is None:
@@ -93,7 +93,8 @@ def _cut_floor(picture: Volume) -> float:
     return float(np.median(within)) if len(within) < CUT_OUT * values.size else 0.0
 
 
-def _body_mask(picture: Volume, path: Path, config: Align) -> np.ndarray | None:
+def body_mask(picture: Volume, path: Path, config: Align) -> np.ndarray | None:
+    """(I, J, K) bool: what --volume-mask leaves, or None."""
     if config.volume_mask is None:
         if config.labels:
             raise BadInput("--labels are of --volume-mask, and none was given", "--volume-mask LABELS.nii.gz")

@@ -38,6 +38,7 @@ COMMANDS: dict[str, Any] = {
     },
     "train": {
         "prost": "homolog.cli.train:prost",
+        "pose": "homolog.cli.train_pose:pose",
     },
     "apply": "homolog.cli.apply:apply",
     "transform": {

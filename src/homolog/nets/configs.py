@@ -6,7 +6,11 @@ A file of weights carries its network's Config, so that it can be built again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
+
+from homolog.errors import BadInput
+
+Net = TypeVar("Net")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,20 @@ class ProstNetConfig:
     """mm along each axis that it counts as one."""
 
 
+@dataclass(frozen=True)
+class PointsNetConfig:
+    """The network that finds the points of one volume in X-rays of it."""
+
+    points: int = 32
+    """Points of the volume."""
+    pixels: int = 64
+    """Pixels along the longer side of the X-ray it is shown."""
+    picture_channels: tuple[int, ...] = (32, 64, 96, 128)
+    """Channels of each level of the picture, from squares of four pixels on, each half as fine as the one before."""
+    details_px: int = 15
+    """Pixels of the square by whose mean and deviation the X-ray is shown a second time; 0: it is shown once."""
+
+
 # As published, 781,723 parameters.
 PAPER = ProstNetConfig()
 # To train on a processor: pixels are about as large, where the patient is, as voxels.
@@ -57,3 +75,11 @@ LIGHT = ProstNetConfig(
     marks=40,
 )
 PROST_NETS = {"paper": PAPER, "light": LIGHT}
+
+
+def of_record(kind: type[Net], record: dict[str, Any]) -> Net:
+    """The Config that a file of weights carries, from JSON's lists."""
+    try:
+        return kind(**{name: tuple(one) if isinstance(one, list) else one for name, one in record.items()})
+    except TypeError as error:
+        raise BadInput(f"these weights are of another network or version ({error})", "train anew") from error

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from homolog.nets import place_maps
 from homolog.nets.blocks import Bottleneck, activation, halving, recomputed
-from homolog.nets.configs import ProstNetConfig
+from homolog.nets.configs import ProstNetConfig, of_record
 from homolog.nets.prost_marks import Marks
+from homolog.nets.shown import shown
 
 # Attenuation in 1/mm is shown to the network in multiples of this, about that of water at 70 keV,
 WATER_PER_MM = 0.02
@@ -78,17 +79,14 @@ class ProstNet(nn.Module):
 
     def coordinates(self, maps: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """(N, D): of the pose, of maps (N, M, R, C)."""
-        positions = self.marks.positions(maps, places)
-        return self.marks.coordinates(positions, self.marks.spreads(maps, positions, places))
+        positions = place_maps.positions(maps, places)
+        return self.marks.coordinates(positions, place_maps.spreads(maps, positions, places))
 
     def _projected(self, projections: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         return self._with_places(projections * places[2] / (WATER_PER_MM * WATER_MM), places)
 
     def _taken(self, pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        shown = standardised(pictures, places[2])
-        if self.config.details_px:
-            shown = torch.cat((shown, detailed(shown, places[2], self.config.details_px)), 1)
-        return self._with_places(shown, places)
+        return self._with_places(shown(pictures, places[2], self.config.details_px), places)
 
     def _with_places(self, pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         if not self.config.places:
@@ -100,35 +98,6 @@ class ProstNet(nn.Module):
         return ((moving - fixed) ** 2).flatten(1).mean(1)
 
 
-def standardised(pictures: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Pictures (N, 1, rows, columns) with mean 0 and deviation 1 over known pixels (rows, columns), 0 elsewhere."""
-    count = known.sum().clamp_min(1)
-    mean = (pictures * known).sum((-2, -1), keepdim=True) / count
-    centred = (pictures - mean) * known
-    deviation = ((centred**2).sum((-2, -1), keepdim=True) / count).sqrt()
-    return centred / deviation.clamp_min(1e-6)
-
-
-def detailed(pictures: torch.Tensor, known: torch.Tensor, size_px: int) -> torch.Tensor:
-    """Pictures (N, 1, rows, columns) less their local mean, over their local deviation; 0 where nothing is known."""
-
-    def mean(of: torch.Tensor) -> torch.Tensor:
-        return box_mean(of * known, size_px) / share
-
-    share = box_mean(known[None, None], size_px).clamp_min(1e-3)
-    centred = pictures - mean(pictures)
-    # what is flat is not to become noise: a twentieth of the whole picture's deviation, which is 1
-    deviation = mean(centred**2).sqrt().clamp_min(0.05)
-    return centred / deviation * known
-
-
-def box_mean(pictures: torch.Tensor, size_px: int) -> torch.Tensor:
-    """Means of pictures (N, C, rows, columns) over squares, with 0 outside; columns and rows one after the other."""
-    half = size_px // 2
-    across = functional.avg_pool2d(pictures, (1, size_px), 1, (0, half))
-    return functional.avg_pool2d(across, (size_px, 1), 1, (half, 0))
-
-
 def built(config: ProstNetConfig, state: dict[str, torch.Tensor] | None = None) -> ProstNet:
     """A network ready to compare with, with these weights or else drawn ones; nothing in it changes any more."""
     network = ProstNet(config)
@@ -138,9 +107,8 @@ def built(config: ProstNetConfig, state: dict[str, torch.Tensor] | None = None) 
 
 
 def config_of(record: dict[str, Any]) -> ProstNetConfig:
-    """The Config that a file of weights carries, from JSON's lists."""
-    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in record.items()}
-    return ProstNetConfig(**values)
+    """The Config that a file of weights carries."""
+    return of_record(ProstNetConfig, record)
 
 
 def record_of(config: ProstNetConfig) -> dict[str, Any]:

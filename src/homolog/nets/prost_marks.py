@@ -7,19 +7,13 @@ coordinates of the pose. The pictures' own features come and go on the way; noth
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import nn
-from torch.nn import functional
 
-from homolog.nets.blocks import Bottleneck, activation, norm2d
+from homolog.nets.blocks import activation
 from homolog.nets.configs import ProstNetConfig
+from homolog.nets.place_maps import PlaceMaps, entry, squares
 
-# Maps are as fine as squares of so many pixels.
-SQUARE = 2
-# A map's logits come from means over features of about 1; positions need peaks at a few pixels of the map.
-SHARPNESS = 3.0
 # Numbers between the positions and the coordinates.
 HIDDEN = 128
 # A step in depth changes the distances of places a fifth as much as a step across moves them all: these are
@@ -27,19 +21,15 @@ HIDDEN = 128
 APART = 4.0
 
 
-class Marks(nn.Module):
+class Marks(PlaceMaps):
     """Pictures -> positions of places in them -> coordinates."""
 
     def __init__(self, moving_inputs: int, fixed_inputs: int, config: ProstNetConfig) -> None:
-        super().__init__()
         widths, norm, smooth = config.picture_channels, config.norm, config.smooth
+        super().__init__(widths, config.marks, norm, smooth)
         # what a projection and an X-ray are made of differs; where things lie in them does not
-        self.moving_entry = _entry(moving_inputs, widths[0], norm, smooth)
-        self.fixed_entry = _entry(fixed_inputs, widths[0], norm, smooth)
-        self.down = nn.ModuleList(_stage(a, b, norm, smooth) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
-        self.join = nn.ModuleList(_join(a, norm, smooth) for a in widths[:-1])
-        self.maps = nn.Conv2d(widths[0], config.marks, 1)
+        self.moving_entry = entry(moving_inputs, widths[0], norm, smooth)
+        self.fixed_entry = entry(fixed_inputs, widths[0], norm, smooth)
         self.plain = nn.Linear(2 + 2 * config.marks, config.coordinates)
         self.bent = nn.Sequential(
             nn.Linear(3 * config.marks, HIDDEN),
@@ -51,31 +41,11 @@ class Marks(nn.Module):
 
     def moving(self, pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """(N, M, R, C): maps of projections (N, C, rows, columns), see `maps_of`."""
-        return self.maps_of(self.moving_entry(_squares(pictures)), places)
+        return self.maps_of(self.moving_entry(squares(pictures)), places)
 
     def fixed(self, pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """(N, M, R, C): maps of X-rays (N, C, rows, columns), see `maps_of`."""
-        return self.maps_of(self.fixed_entry(_squares(pictures)), places)
-
-    def maps_of(self, features: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """(N, M, R, C): how likely each of M places is in each square of four pixels, as logarithms.
-
-        features  (N, C, R, C)
-        places    (3, rows, columns): how far each ray leans across and down, and whether its pixel is known
-        """
-        maps = SHARPNESS * self.maps(self._seen(features)) + lowered(places)[1]
-        return torch.log_softmax(maps.flatten(2), 2).reshape(maps.shape)
-
-    def positions(self, maps: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """(N, M, 2): how far the rays to M places lean across and down, the means of their maps."""
-        out: torch.Tensor = maps.flatten(2).exp() @ lowered(places)[0].flatten(1).T
-        return out
-
-    def spreads(self, maps: torch.Tensor, positions: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """(N, M): mean squares of the distances from positions (N, M, 2): large where a place was not found."""
-        square = lowered(places)[0].square().sum(0).flatten()
-        out: torch.Tensor = maps.flatten(2).exp() @ square - positions.square().sum(2)
-        return out
+        return self.maps_of(self.fixed_entry(squares(pictures)), places)
 
     def coordinates(self, positions: torch.Tensor, spreads: torch.Tensor) -> torch.Tensor:
         """(N, D): of the pose, from positions (N, M, 2) and spreads (N, M)."""
@@ -84,43 +54,3 @@ class Marks(nn.Module):
         plain = self.plain(torch.cat((middle, apart.flatten(1)), 1))
         out: torch.Tensor = plain + self.bent(torch.cat((positions.flatten(1), spreads), 1))
         return out
-
-    def _seen(self, features: torch.Tensor) -> torch.Tensor:
-        """Down to a few wide pixels and up again, so that each place is looked for in the light of the whole."""
-        levels = [features]
-        for stage in self.down:
-            levels.append(stage(functional.avg_pool2d(levels[-1], 2, ceil_mode=True, count_include_pad=False)))
-        here = levels.pop()
-        for up, join, level in zip(reversed(self.up), reversed(self.join), reversed(levels), strict=True):
-            raised = functional.interpolate(up(here), level.shape[2:], mode="bilinear")
-            here = join(level + raised)
-        return here
-
-
-def _entry(inputs: int, width: int, norm: str, smooth: bool) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs * SQUARE**2, width, 3, padding=1), norm2d(norm, width), activation(smooth))
-
-
-def _stage(before: int, width: int, norm: str, smooth: bool) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(before, width, 1), Bottleneck(width, norm, smooth, (3, 3)))
-
-
-def _join(width: int, norm: str, smooth: bool) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), norm2d(norm, width), activation(smooth))
-
-
-def _squares(pictures: torch.Tensor) -> torch.Tensor:
-    """(N, 4 C, rows / 2, columns / 2): squares of four pixels as channels; an odd last row or column is left out."""
-    rows, columns = (n - n % SQUARE for n in pictures.shape[2:])
-    return functional.pixel_unshuffle(pictures[:, :, :rows, :columns], SQUARE)
-
-
-def lowered(places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of squares of four pixels: how far their rays lean (2, R, C), and what to add to a map's logits (R, C).
-
-    places  (3, rows, columns)
-    """
-    lean, known = places[:2], places[2]
-    share = functional.avg_pool2d(known[None], SQUARE)[0]
-    known_lean = functional.avg_pool2d(lean * known, SQUARE) / share.clamp_min(1e-3)
-    return known_lean, (share + 1e-4).log()

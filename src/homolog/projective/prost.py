@@ -21,6 +21,7 @@ from torch import nn
 from homolog.errors import BadInput
 from homolog.nets.configs import ProstNetConfig
 from homolog.nets.prost import ProstNet
+from homolog.projective.leaning import places_of
 from homolog.projective.prost_configs import DescentConfig
 from homolog.projective.resizing import resized
 from homolog.projective.scene import Solid
@@ -35,8 +36,6 @@ from homolog.space.volume import Volume
 
 OnStep = Callable[[str, float, float], None]
 
-# How far a ray leans is shown to the networks times this: a C-arm's outermost rays lean by about 0.2.
-LEANING = 5.0
 # How much a view's ways count beside another's, about its camera's axes and along them: turns in the picture are seen
 # best, and shifts along the rays hardly.
 TURNS_SEEN, SHIFTS_SEEN = np.array((0.5, 0.5, 1.0)), np.array((1.0, 1.0, 0.02))
@@ -77,15 +76,6 @@ def shown_volume(body: Volume, config: ProstNetConfig) -> Volume:
     shape = np.ceil((high - low) / config.spacing_mm).astype(int) + 2 * MARGIN
     origin = (low + high) / 2 - (shape - 1) / 2 * config.spacing_mm
     return resample(body, Grid.regular(shape.tolist(), config.spacing_mm, origin), outside=0.0)
-
-
-def places_of(camera: Camera, mask: np.ndarray | None = None) -> torch.Tensor:
-    """(3, rows, columns) float32: how far each pixel's ray leans across and down, and whether it is known."""
-    down = (np.arange(camera.size_px[0]) - camera.centre_px[1]) * camera.pitch_mm[0] / camera.focal_mm
-    across = (np.arange(camera.size_px[1]) - camera.centre_px[0]) * camera.pitch_mm[1] / camera.focal_mm
-    known = np.ones(camera.size_px) if mask is None else np.asarray(mask, float)
-    leaning = LEANING * np.stack(np.broadcast_arrays(across[None], down[:, None])) * known
-    return torch.from_numpy(np.concatenate((leaning, known[None])).astype(np.float32))
 
 
 def unlikenesses(

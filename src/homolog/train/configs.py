@@ -56,3 +56,32 @@ class ProstConfig:
     """How much the similarity's gradient counts, where the network has coordinates to be taught."""
     view_degrees: float = 5.0
     """Degrees of the C-arm's primary angle, the standard deviation of the nominal view about the one from the front."""
+
+
+@dataclass(frozen=True)
+class PoseConfig:
+    """How a network is trained that finds one volume's points in X-rays of it."""
+
+    view: Literal["front", "back", "left", "right", "around", "any"] = "around"
+    """Where the source stands: in front of the patient, behind, on a side, anywhere around the long axis, or anywhere
+    at all."""
+    spread_degrees: float = 12.0
+    """Degrees about each axis, the standard deviation of how the patient is turned away from that."""
+    near: tuple[float, float] = (0.55, 0.9)
+    """Shares of the way from the source to the detector between which the body is."""
+    points: int = 32
+    """Points of the volume that the network finds."""
+    pixels: int = 64
+    """Pixels along the longer side of the X-ray that it is shown."""
+    xrays: int = 16
+    """X-rays that one step looks at."""
+    rate: float = 2e-3
+    """The optimiser's first rate."""
+    warm_steps: int = 50
+    """Steps until that rate is reached."""
+    calm_steps: int = 1000
+    """Steps after which the rate falls, as their number grows."""
+    places: float = 1.0
+    """How much the means of the network's maps count, that they are where the points are."""
+    maps: float = 1.0
+    """How much the maps themselves count, that they have one peak there, and none for points that are not seen."""

@@ -8,6 +8,7 @@ not, end with the same numbers.
 from __future__ import annotations
 
 import csv
+import json
 import os
 import time
 from collections.abc import Callable
@@ -112,6 +113,14 @@ def run(
     return state
 
 
+def falling(step: int, warm_steps: int, calm_steps: int) -> float:
+    """What a first rate is multiplied with: warmed up, kept, then falling as the step's number grows.
+
+    It asks for no end, so that a training can always be prolonged.
+    """
+    return min(1.0, (step + 1) / warm_steps, calm_steps / (step + 1))
+
+
 def generator_of(seed: int, step: int) -> np.random.Generator:
     """A step's own, another one in each process."""
     return np.random.default_rng([seed, step, rank()])
@@ -136,6 +145,16 @@ def save(state: State, folder: Path, on_save: Callable[[State], None] | None = N
         torch.save(held, part)
     if on_save is not None:
         on_save(state)
+
+
+def write_weights(state: State, folder: Path, record: dict[str, Any]) -> None:
+    """weights.safetensors, the weights averaged over the last steps, and weights.json, their card."""
+    from safetensors.torch import save_file
+
+    with writing(folder / "weights.safetensors") as part:
+        save_file({name: value.cpu().contiguous() for name, value in state.averaged.items()}, part)
+    with writing(folder / "weights.json") as part:
+        part.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def resumed(state: State, folder: Path) -> State:

@@ -10,7 +10,6 @@ its numbers are in `configs.ProstConfig`, what is drawn in `prost_data`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,16 +19,15 @@ import torch
 from torch.nn import functional
 
 from homolog.errors import BadInput
-from homolog.io.files import writing
 from homolog.nets.configs import PROST_NETS, ProstNetConfig
 from homolog.nets.prost import ProstNet, record_of
-from homolog.nets.prost_marks import lowered
 from homolog.projective.prost import ProjectiveTransformer
 from homolog.space import se3_torch
 from homolog.train import loop, prost_data
 from homolog.train.configs import ProstConfig
 from homolog.train.loop import OnStep, Plan, State
 from homolog.train.optimisers import AdamW, Momentum, Optimiser
+from homolog.train.place_losses import off_peaks, off_places
 from homolog.train.prost_data import Patient, Sample
 
 # The standard deviation of a taught map, as rays lean: about a square of four pixels of a C-arm's 48.
@@ -96,7 +94,7 @@ def train(
             make_gradients,
             plan,
             folder,
-            rate=lambda n: rate(n, config),
+            rate=lambda n: loop.falling(n, config.warm_steps, config.calm_steps),
             on_step=on_step,
             on_save=on_save,
         )
@@ -127,14 +125,6 @@ def optimiser(network: ProstNet, config: ProstConfig) -> Optimiser:
     if config.optimiser == "sgd":
         return Momentum(network.parameters(), config.rate)
     return AdamW(network.parameters(), config.rate)
-
-
-def rate(step: int, config: ProstConfig) -> float:
-    """What the first rate is multiplied with: warmed up, kept, then falling as the step's number grows.
-
-    It asks for no end, so that a training can always be prolonged.
-    """
-    return min(1.0, (step + 1) / config.warm_steps, config.calm_steps / (step + 1))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -198,7 +188,7 @@ def judged(
     parts: dict[str, torch.Tensor] = {}
     if taught:
         parts["coordinates"] = coordinates_loss(seen, sample, config)
-        parts["places"] = config.places * places_loss(network, seen, sample)
+        parts["places"] = config.places * places_loss(seen, sample)
         parts["maps"] = config.maps * maps_loss(seen, sample)
     logged = dict(parts)
     if seen.slopes is not None:
@@ -253,26 +243,16 @@ def coordinates_loss(seen: Compared, sample: Sample, config: ProstConfig) -> tor
     return functional.smooth_l1_loss(found, scale * wanted, beta=0.3)
 
 
-def places_loss(network: ProstNet, seen: Compared, sample: Sample) -> torch.Tensor:
+def places_loss(seen: Compared, sample: Sample) -> torch.Tensor:
     """That the first of the places are the ends of the bones, where these are in the picture."""
-    total = torch.zeros(())
-    for maps, where, there in _taught(seen, sample):
-        found = network.marks.positions(maps, sample.places.to(maps.device)).cpu()
-        apart = functional.smooth_l1_loss(found, where, beta=0.03, reduction="none").sum(2)
-        total = total + (apart * there).sum() / there.sum().clamp_min(1)
-    return total
+    parts = [off_places(maps, sample.places, where, there) for maps, where, there in _taught(seen, sample)]
+    return torch.stack(parts).sum()
 
 
 def maps_loss(seen: Compared, sample: Sample) -> torch.Tensor:
-    """That their maps are normal distributions about them: the divergence from these, in nats."""
-    total = torch.zeros(())
-    lean, known = lowered(sample.places)
-    for maps, where, there in _taught(seen, sample):
-        square = ((lean.flatten(1).T - where[:, :, None]) ** 2).sum(3)
-        wanted = torch.log_softmax(-square / (2 * MAP_WIDTH**2) + known.flatten(), 2)
-        apart = (wanted.exp() * (wanted - maps.flatten(2).cpu())).sum(2)
-        total = total + (apart * there).sum() / there.sum().clamp_min(1)
-    return total
+    """That their maps are normal distributions about them."""
+    parts = [off_peaks(maps, sample.places, where, there, MAP_WIDTH) for maps, where, there in _taught(seen, sample)]
+    return torch.stack(parts).sum()
 
 
 def _taught(seen: Compared, sample: Sample) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
@@ -331,8 +311,6 @@ def validated(
 
 def write(state: State, config: ProstConfig, plan: Plan, folder: Path, given: Sequence[str] = ()) -> None:
     """weights.safetensors, the weights averaged over the last steps, and their card."""
-    from safetensors.torch import save_file
-
     record = {
         "network": record_of(network_of(config)),
         "recipe": "homolog train prost",
@@ -343,10 +321,7 @@ def write(state: State, config: ProstConfig, plan: Plan, folder: Path, given: Se
         "virtual_patients": [config.first_patient, config.first_patient + config.patients],
         "given": list(given),
     }
-    with writing(folder / "weights.safetensors") as part:
-        save_file({name: value.cpu().contiguous() for name, value in state.averaged.items()}, part)
-    with writing(folder / "weights.json") as part:
-        part.write_text(json.dumps(record, indent=2) + "\n")
+    loop.write_weights(state, folder, record)
 
 
 def _require(volumes: Sequence[Path], labels: Sequence[Path], config: ProstConfig) -> None:

@@ -18,7 +18,8 @@ from homolog.errors import BadInput
 from homolog.io import volumes
 from homolog.io.files import content_hash, writing
 from homolog.nets.configs import ProstNetConfig
-from homolog.projective.prost import LEANING, places_of, shown_volume
+from homolog.projective.leaning import places_of, points_in
+from homolog.projective.prost import shown_volume
 from homolog.projective.scene import Solid
 from homolog.space import se3
 from homolog.space.attenuation import attenuation, excess_attenuation, linear_attenuation
@@ -289,16 +290,8 @@ def _bright(patient: Patient, rng: np.random.Generator) -> np.ndarray:
 
 
 def places_in(sample: Sample, poses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the ends of the bones lie in pictures from poses (N, 4, 4): as `places_of` gives places (N, E, 2), and
-    whether that pixel is known (N, E)."""
-    camera, rows, columns = sample.camera, *sample.camera.size_px
-    seen = sample.ends @ poses[:, :3, :3].transpose(1, 2) + poses[:, None, :3, 3]
-    lean = seen[..., :2] / seen[..., 2:]
-    pixels = lean * camera.focal_mm / torch.tensor(camera.pitch_mm[::-1]) + torch.tensor(camera.centre_px)
-    column, row = pixels.round().long().unbind(-1)
-    inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows) & (seen[..., 2] > 0)
-    known = sample.places[2][row.clamp(0, rows - 1), column.clamp(0, columns - 1)]
-    return LEANING * lean.float(), inside * known
+    """Where the ends of the bones lie in pictures from poses (N, 4, 4), see `points_in`."""
+    return points_in(sample.ends, poses, sample.camera, sample.places[2])
 
 
 def exposed(
