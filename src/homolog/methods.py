@@ -20,10 +20,19 @@ PAIRWISE_OPTIONS = {
 DETECTORS = {
     "surf3d": "homolog.features.surf3d:detect",
     "sift3d": "homolog.features.sift3d:detect",
+    "sp3d": "homolog.pipelines.sp3d:detect",
 }
 DETECTOR_OPTIONS = {
     "surf3d": "homolog.features.configs:Surf3dConfig",
     "sift3d": "homolog.features.configs:Sift3dConfig",
+    "sp3d": "homolog.features.configs:Sp3dConfig",
+}
+
+# From a volume and keypoints of it to what they are described by, in place of the detector's own descriptors. Each is
+# called as its weights are.
+DESCRIPTORS = {
+    "patch": "homolog.pipelines.describe:patch",
+    "patch-paper": "homolog.pipelines.describe:patch_paper",
 }
 
 # From the keypoints and matches of many volumes to a map of each to their common space.

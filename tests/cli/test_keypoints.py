@@ -264,6 +264,8 @@ def bad_volume(name, data=None, grid=GRID):
         (("ana/ct.nii.gz", "--method", "surf"), "no method is called 'surf'", "surf3d"),
         (("ana/ct.nii.gz", "--peak-threshold", 0.2), "no option of this method", "--method sift3d"),
         (("ana/ct.nii.gz", "--formats", "bin", "--no-descriptors"), "descriptors", "--no-descriptors"),
+        (("ana/ct.nii.gz", "--describe", "pacth"), "no descriptor is called 'pacth'", "--describe patch"),
+        (("ana/ct.nii.gz", "--describe", "keys"), "no descriptor is called 'keys'", "homolog train triplet"),
         (("ana/ct.nii.gz", "--octaves", 0), "octaves", ""),
         (("ana/ct.nii.gz", "--sampling-mm", 0.001), "free", "--sampling-mm"),
     ],
@@ -314,10 +316,11 @@ print(set(codes), sorted({heavy} & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "{0} []"
-    surf3d, sift3d = done.stdout.split(f"Usage: homolog {command}")[1:]
+    surf3d, sift3d, *_ = done.stdout.split(f"Usage: homolog {command}")[1:]
     assert "--octaves" in surf3d and "--corner-threshold" not in surf3d
     assert "--corner-threshold" in sift3d and "--octaves" not in sift3d
     assert "--most, -n" in surf3d and "--no-descriptors" in surf3d
+    assert all("--describe" in each for each in (surf3d, sift3d))
 
 
 @pytest.mark.parametrize("name", methods.DETECTOR_OPTIONS)
@@ -422,6 +425,8 @@ def test_a_run_is_repeated_from_its_record(homolog, scans):
         (("keys/ana_ct.npz", "sift.npz"), "48 numbers", "same method"),
         (("keys/ana_ct.npz", "keys/ben_ct.npz", "--within-mm", 5), "--within-mm", "--transform"),
         (("keys/ana_ct.npz", "keys/ben_ct.npz", "--octaves", 2), "--octaves", "leave --octaves out"),
+        (("keys/ana_ct.npz", "keys/ben_ct.npz", "--describe", "patch"), "--describe", "leave --describe out"),
+        (("ana/ct.nii.gz", "ben/ct.nii.gz", "--describe", "pacth"), "'pacth'", "--describe patch"),
         (("ana/ct.nii.gz", "ben/ct.nii.gz", "--no-descriptors"), "descriptors", "--no-descriptors"),
         (("ana/ct.nii.gz", "keys/ben_ct.npz", "--fixed-image", "ben/ct.nii.gz"), "--fixed-image", "leave"),
         (("keys/ana_ct.npz", "keys/ben_ct.npz", "--fixed-image", "away.nii.gz"), "lie outside", ""),

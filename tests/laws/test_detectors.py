@@ -22,7 +22,11 @@ SAME_PLACE_MM = 1.0
 FINER = {"surf3d": {"sampling_mm": 1.5}}
 
 
-@pytest.fixture(scope="module", params=list(methods.DETECTORS))
+# what a network finds has neither sign nor scale, and needs weights: test_sp3d.py has its laws
+HANDMADE = [name for name in methods.DETECTORS if name != "sp3d"]
+
+
+@pytest.fixture(scope="module", params=HANDMADE)
 def name(request):
     return request.param
 

@@ -225,6 +225,8 @@ class FindKeypoints:
     # evaluated when the flags are made, from the one table of detectors
     method: Literal[tuple(DETECTORS)] = "surf3d"  # type: ignore[valid-type]
     """The detector; each has options of its own."""
+    describe: str | None = None
+    """A network that describes the points in place of the detector: patch, patch-paper, or what training wrote."""
     mask: Path | None = None
     """Of a single volume: a label map, 0 where no point is wanted."""
     masks: Path | None = None
@@ -255,6 +257,9 @@ class MatchPoints:
 
     method: Literal[tuple(DETECTORS)] = "surf3d"  # type: ignore[valid-type]
     """Of volumes: the detector whose points are matched; each has options of its own."""
+    describe: str | None = None
+    """Of volumes: a network that describes the points in place of the detector: patch, patch-paper, or what training
+    wrote."""
     transform: Path | None = None
     """A map, moving from fixed, by which matches are judged; and searched for, with --within-mm."""
     fixed_image: Path | None = None
@@ -274,8 +279,10 @@ class GroupVolumes:
     """Who is in the group, what is known of them, and what is made of it."""
 
     keypoints: str = "surf3d"
-    """The detector, surf3d or sift3d, each with options of its own; or a folder with a file of keypoints for each
-    volume."""
+    """The detector, surf3d, sift3d or another, each with options of its own; or a folder with a file of keypoints for
+    each volume."""
+    describe: str | None = None
+    """A network that describes the points in place of the detector: patch, patch-paper, or what training wrote."""
     landmarks: Path | None = None
     """A folder with landmarks, by which the maps are judged; each file is called as its volume, or as the volume's
     folder, or lies in a folder of that name. Volumes without any get those of the others."""

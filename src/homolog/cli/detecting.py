@@ -19,6 +19,7 @@ import numpy as np
 from homolog import __version__
 from homolog.cli import terminal
 from homolog.cli.configs import FindKeypoints
+from homolog.cli.describing import deciding, recorded, require_described
 from homolog.cli.inputs import window_of_words
 from homolog.cli.naming import Named, named_apart
 from homolog.cli.recording import circumstances, texts, write_json
@@ -39,7 +40,7 @@ OnStep = Callable[[str, float], None]
 
 # Bytes at the peak: of a voxel of the image, and of a voxel of what the detector looks at, where it was measured.
 IMAGE_BYTES, USUAL_BYTES = 8, 37
-DETECTOR_BYTES = {"surf3d": 11, "sift3d": 37}
+DETECTOR_BYTES = {"surf3d": 11, "sift3d": 37, "sp3d": 60}
 STORE, MARKS = ".npz", ".mrk.json"
 # All that may be made of a volume.
 ENDINGS = (STORE, MARKS, ".csv.gz", ".csv", ".bin", ".html")
@@ -146,6 +147,7 @@ def _require_sensible(cases: Sequence[Case], config: FindKeypoints, method_confi
         raise BadInput(f"{flag} is about given points, and none are", "--points FILE")
     if config.points is not None:
         _require_describing(config, method_config)
+    require_described(config.describe, method_config)
     if config.formats and not method_config.descriptors:
         raise BadInput("FROG's files hold descriptors, and none are asked for", "leave --no-descriptors out")
     for case in cases:
@@ -194,6 +196,7 @@ def _asked(config: FindKeypoints, method_config: Any) -> dict[str, Any]:
         "points": points,
         "points_space": config.points_space,
         "scale_mm": config.scale_mm,
+        **deciding(config.describe, method_config),
     }
 
 
@@ -304,9 +307,10 @@ def _find(
 ) -> dict[str, Any]:
     began = time.perf_counter()
     if config.points is None:
-        found = detect(volume, method=config.method, config=method_config, mask=mask)
+        found = detect(volume, method=config.method, config=method_config, mask=mask, descriptor=config.describe)
     else:
-        found = describe(volume, given_points(volume, config), method=config.method, config=method_config)
+        given = given_points(volume, config)
+        found = describe(volume, given, method=config.method, config=method_config, descriptor=config.describe)
     files.write_keypoints(found, store)
     return {
         "name": case.volume.name,
@@ -359,6 +363,7 @@ def _write_run(folder: Path, config: FindKeypoints, asked: dict[str, Any], secon
     run = {
         **circumstances(seconds),
         "config": {**texts(given), config.method: asked["options"]},
+        **recorded(config.describe),
         "volumes": [
             {**{k: v for k, v in facts.items() if k != "asked"}, "files": _files_of(ledger, facts["name"])}
             for facts in sorted(listed, key=lambda one: one["name"])

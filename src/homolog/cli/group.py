@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,18 +66,22 @@ def _is_folder(name: str) -> bool:
     return Path(name).is_dir()
 
 
+def _detector_flags(plain: Any) -> Any:
+    usual: tuple[tuple[str, Any], ...] = (("most", MOST_KEYPOINTS),)
+    # a network has voxels of its own, which it was trained on
+    if getattr(plain, "sampling_mm", 0.0) is None:
+        usual += (("sampling_mm", SAMPLING_MM),)
+    # --compat is of the drawing; descriptors are what points are matched by
+    return as_flags(plain, hidden=("compat", "descriptors"), usual=usual)
+
+
 METHODS = MethodFlags(
     methods.DETECTOR_OPTIONS,
     GroupVolumes.keypoints,
     "The detector {}",
     flag="--keypoints",
     other=_is_folder,
-    dress=partial(
-        as_flags,
-        # --compat is of the drawing; descriptors are what points are matched by
-        hidden=("compat", "descriptors"),
-        usual=(("sampling_mm", SAMPLING_MM), ("most", MOST_KEYPOINTS)),
-    ),
+    dress=_detector_flags,
 )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from homolog.cli import group_plan, terminal
 from homolog.cli.configs import GroupVolumes
+from homolog.cli.describing import descriptor_of
 from homolog.cli.group_asked import MAPS, Asked
 from homolog.cli.group_common import lattice_of
 from homolog.cli.group_handing import givers, labels_handed_on, landmarks_handed_on
@@ -132,7 +133,7 @@ def _as_the_group(group: Finished, asked: Asked) -> Asked:
         formats=asked.config.formats or tuple(said["formats"]),
     )
     if is_detector(said["keypoints"]):
-        config = replace(config, keypoints=said["keypoints"])
+        config = replace(config, keypoints=said["keypoints"], describe=_descriptor(group))
         plain = resolve(DETECTOR_OPTIONS[said["keypoints"]])
         options = _config(plain, said[said["keypoints"]])
     elif is_detector(config.keypoints):
@@ -145,6 +146,20 @@ def _as_the_group(group: Finished, asked: Asked) -> Asked:
         asked, config=config, options=options, drawing=_config(FrogConfig, said["frog"]),
         matching=_config(MatchConfig, said["matching"]),
     )  # fmt: skip
+
+
+def _descriptor(group: Finished) -> str | None:
+    """The weights that the group's keypoints were described by, which must be there still."""
+    said = group.run.get("descriptor")
+    if said is None:
+        return None
+    found = descriptor_of(said["weights"])
+    if found is None or found.hash != said["hash"]:
+        raise BadInput(
+            f"the weights {said['weights']} are not those any more that the group in {group.folder} was described by",
+            "put the old ones back, or make the group anew",
+        )
+    return found.weights
 
 
 def _config(plain: Any, values: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from homolog import __version__
 from homolog.cli import terminal
 from homolog.cli.configs import GroupVolumes
+from homolog.cli.describing import deciding, descriptor_of
 from homolog.cli.group_images import Image, is_detector
 from homolog.cli.group_plan import shard_of
 from homolog.cli.group_record import MEASURES, RUN
@@ -59,6 +60,7 @@ class Asked:
             "matching": asdict(self.matching),
             "frog": asdict(self.drawing),
             "partners": self.config.partners,
+            **({} if detector == "files" else deciding(self.config.describe, self.options)),
         }
 
 
@@ -78,10 +80,20 @@ def require_sensible(pictures: Sequence[Path], folder: Path | None, asked: Asked
     if config.spacing is not None and not 0 < config.spacing < np.inf:
         raise BadInput(f"--spacing {config.spacing:g}: voxels of the mean have a size above 0 mm", "--spacing 2")
     shard_of(config)
+    _require_described(config)
     require_engine(config.engine, config.jobs)
     # nothing matched with nothing refuses what would be refused after hours of looking for keypoints
     nobody = Keypoints(np.zeros((0, 3)), "nobody", descriptors=np.zeros((0, 1)))
     match(nobody, nobody, asked.matching)
+
+
+def _require_described(config: GroupVolumes) -> None:
+    if config.describe is not None and not is_detector(config.keypoints):
+        raise BadInput(
+            f"--describe is of points that are looked for, and those in {config.keypoints} are described already",
+            "--keypoints surf3d, or leave --describe out",
+        )
+    descriptor_of(config.describe)
 
 
 def claimed(folder: Path, images: Sequence[Image], asked: Asked) -> Results:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from homolog.cli.describing import descriptor_of
 from homolog.cli.group_asked import MAPS, Asked
 from homolog.cli.group_images import Image, Unusable, is_detector
 from homolog.cli.group_plan import match_path, pairs_of
@@ -76,6 +77,7 @@ def _plan(images: Sequence[Image], asked: Asked, folder: Path | None, yardstick_
         for one, said in zip(images, facts)
     ]
     annotated = [one for one in images if one.labels and (not config.labels_from or one.name in config.labels_from)]
+    described_by = descriptor_of(config.describe)
     wanted = Wanted(
         config.keypoints if is_detector(config.keypoints) else USUAL_METHOD,
         getattr(asked.options, "sampling_mm", None),
@@ -85,6 +87,7 @@ def _plan(images: Sequence[Image], asked: Asked, folder: Path | None, yardstick_
         asked.drawing,
         config.spacing,
         len(annotated),
+        None if described_by is None else described_by.numbers,
     )
     done = Done() if store is None or folder is None or None in facts else _done(images, asked, store, folder)
     return plan(described, wanted, done=done, pairs_a_task=PAIRS_A_TASK, jobs=config.jobs, yardstick_s=yardstick_s)

@@ -10,6 +10,7 @@ from typing import Any
 
 from homolog.cli import invocation, terminal
 from homolog.cli.configs import GroupVolumes
+from homolog.cli.describing import deciding, descriptor_of
 from homolog.cli.detecting import require_meeting, require_memory_for
 from homolog.cli.group_companions import KEYPOINTS, LABELS, LANDMARKS, MASKS, Kind, companions, named_patients
 from homolog.cli.group_store import FOLDER, Store, bytes_hash, keypoints_key
@@ -109,7 +110,9 @@ def is_detector(name: str) -> bool:
 
 
 def keypoint_task(image: Image, config: GroupVolumes, options: Any, target: Path) -> KeypointTask:
-    return KeypointTask(image.path, image.name, image.mask, image.given, config.keypoints, options, target)
+    found = descriptor_of(config.describe)
+    describe = None if found is None else found.weights
+    return KeypointTask(image.path, image.name, image.mask, image.given, config.keypoints, options, describe, target)
 
 
 def read_marks(image: Image, config: GroupVolumes) -> Keypoints | None:
@@ -212,7 +215,7 @@ def _image(
     of = {word: path and path.absolute() for word in found for path in (found[word].get(one.name),)}
     hash_ = bytes_hash(one.path, store)
     mask, given = (None if path is None else bytes_hash(path) for path in (of["mask"], of["keypoints"]))
-    key = keypoints_key(hash_, mask, given, config.keypoints, options)
+    key = keypoints_key(hash_, mask, given, config.keypoints, options, deciding(config.describe, options))
     return Image(
         one.path.absolute(), one.name, grid, hash_, key,
         mask=of["mask"], landmarks=of["landmarks"], labels=of["labels"], given=of["keypoints"],

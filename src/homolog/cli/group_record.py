@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from homolog.cli.describing import recorded
 from homolog.cli.group_images import Image, Unusable, is_detector
 from homolog.cli.inputs import window_of_words
 from homolog.cli.recording import circumstances, texts
@@ -51,6 +52,7 @@ def record(
         {
             **circumstances(seconds),
             "config": {**texts(given), "frog": asdict(asked.drawing), "matching": asdict(asked.matching), **detecting},
+            **recorded(config.describe),
             "images": entries,
             "left_out": [{"path": str(one.path.resolve()), "why": one.why} for one in left_out],
             **{

@@ -7,6 +7,7 @@ folder, and whoever comes second finds the work done. They are as good for anoth
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -55,9 +56,14 @@ def bytes_hash(path: Path, store: Store | None = None) -> str:
     return key_of(files=[(each.relative_to(path).as_posix(), file_hash(each)) for each in inside])
 
 
-def keypoints_key(image: str, mask: str | None, given: str | None, method: str, options: Any) -> str:
-    """What decides an image's keypoints: hashes of the files, and how they are looked for where they are not given."""
-    looked = {"given": given} if given else {"mask": mask, "method": method, "options": asdict(options)}
+def keypoints_key(
+    image: str, mask: str | None, given: str | None, method: str, options: Any, described: Mapping[str, Any]
+) -> str:
+    """What decides an image's keypoints: hashes of the files, and how they are looked for where they are not given.
+
+    described  by which network, if any
+    """
+    looked = {"given": given} if given else {"mask": mask, "method": method, "options": asdict(options), **described}
     return key_of(of="keypoints", image=image, version=__version__, **looked)
 
 

@@ -32,9 +32,10 @@ PAIRS_A_TASK = 16
 class KeypointTask:
     """An image to look at.
 
-    given    a file of its keypoints, to be taken instead of looking for any
-    method   the detector, whose Config `options` is
-    target   where they are stored
+    given     a file of its keypoints, to be taken instead of looking for any
+    method    the detector, whose Config `options` is
+    describe  the weights of the network that describes them in its place
+    target    where they are stored
     """
 
     path: Path
@@ -43,6 +44,7 @@ class KeypointTask:
     given: Path | None
     method: str
     options: Any
+    describe: str | None
     target: Path
 
 
@@ -126,7 +128,7 @@ def _looked_for(task: KeypointTask, volume: Volume) -> Keypoints:
     mask = None if task.mask is None else volumes.read_labels(task.mask, space=volume.space)
     if mask is not None and not mask.numpy().any():
         raise BadInput(f"{task.mask} is 0 everywhere: it leaves nowhere to look", "is it the mask, or its complement?")
-    return detect(volume, method=task.method, config=task.options, mask=mask)
+    return detect(volume, method=task.method, config=task.options, mask=mask, descriptor=task.describe)
 
 
 def _given(task: KeypointTask, volume: Volume) -> Keypoints:

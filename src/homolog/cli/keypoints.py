@@ -40,6 +40,8 @@ def keypoints(
       homolog keypoints ct.nii.gz -o keys --formats csv.gz --compat frog
       homolog keypoints ct.nii.gz -o keys --points marks.mrk.json --scale-mm 3
 
+      homolog keypoints ct.nii.gz -o keys --describe patch
+
     Each method has options of its own, shown by naming it:
 
       homolog keypoints --method sift3d --help

@@ -39,6 +39,8 @@ COMMANDS: dict[str, Any] = {
     "train": {
         "prost": "homolog.cli.train:prost",
         "pose": "homolog.cli.train_pose:pose",
+        "triplet": "homolog.cli.train_triplet:triplet",
+        "sp3d": "homolog.cli.train_sp3d:sp3d",
     },
     "apply": "homolog.cli.apply:apply",
     "transform": {

@@ -14,6 +14,7 @@ import numpy as np
 from homolog import __version__
 from homolog.cli import terminal
 from homolog.cli.configs import MatchPoints
+from homolog.cli.describing import deciding, recorded, require_described
 from homolog.cli.detecting import require_memory_for, summary
 from homolog.cli.inputs import kind_of
 from homolog.cli.recording import circumstances, texts, write_json
@@ -124,10 +125,12 @@ def _require_sensible(paths: tuple[Path, Path], config: MatchPoints, matching: M
     if not pictures:
         strange = [f for f in fields(method_config) if getattr(method_config, f.name) != f.default]
         if strange:
-            flag = "--" + strange[0].name.replace("_", "-")
-            raise BadInput(f"{flag} is how points are found, and both lists are given", f"leave {flag} out")
+            _refuse_unused("--" + strange[0].name.replace("_", "-"))
+        if config.describe is not None:
+            _refuse_unused("--describe")
     if not method_config.descriptors:
         raise BadInput("points are matched by their descriptors, and --no-descriptors", "leave --no-descriptors out")
+    require_described(config.describe, method_config)
     for flag, path, image in zip(("--fixed-image", "--moving-image"), paths, (config.fixed_image, config.moving_image)):
         if image is not None and path in pictures:
             raise BadInput(
@@ -135,6 +138,10 @@ def _require_sensible(paths: tuple[Path, Path], config: MatchPoints, matching: M
             )
     for path in pictures:
         require_memory_for(path, config.method, method_config)
+
+
+def _refuse_unused(flag: str) -> None:
+    raise BadInput(f"{flag} is how points are found, and both lists are given", f"leave {flag} out")
 
 
 def _read(which: str, path: Path, config: MatchPoints) -> Side:
@@ -190,6 +197,7 @@ def _key(sides: list[Side], config: MatchPoints, matching: MatchConfig, method_c
         matching=asdict(matching),
         transform=None if config.transform is None else file_hash(config.transform),
         version=__version__,
+        **deciding(config.describe, method_config),
     )
 
 
@@ -216,11 +224,17 @@ def _points(side: Side, folder: Path, results: Results, config: MatchPoints, met
     assert volume is not None
 
     def work() -> tuple[list[Path], dict[str, Any]]:
-        files.write_keypoints(detect(volume, method=config.method, config=method_config), store)
+        found = detect(volume, method=config.method, config=method_config, descriptor=config.describe)
+        files.write_keypoints(found, store)
         return [store], {}
 
     key = key_of(
-        of=side.hash, space=side.space, method=config.method, options=asdict(method_config), version=__version__
+        of=side.hash,
+        space=side.space,
+        method=config.method,
+        options=asdict(method_config),
+        version=__version__,
+        **deciding(config.describe, method_config),
     )
     results.stage(side.which, key, work)
     return files.read_keypoints(store)
@@ -337,6 +351,7 @@ def _run(
     return {
         **circumstances(seconds),
         "config": {**texts(given), "matching": asdict(matching), **detecting},
+        **recorded(config.describe),
         **ends,
         "files": [file for entry in Results(folder).ledger().values() for file in entry["files"]],
         "matches": facts,

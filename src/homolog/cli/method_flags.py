@@ -14,8 +14,8 @@ from cyclopts import Group, Parameter
 from homolog import methods
 from homolog.errors import BadInput
 
-# Options of methods that many lines name, by a letter.
-SHORT = {"most": "-n"}
+# Options of methods that many lines name, by a letter, or that other commands call otherwise.
+SHORT = {"most": "-n", "detector": "--keypoints"}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 from homolog import __version__
 from homolog.cli import terminal
 from homolog.cli.configs import Register
+from homolog.cli.describing import deciding, recorded
 from homolog.cli.inputs import outside_of, window_of_words
 from homolog.cli.pairs import Pair, read_marks, read_mask, read_pair, read_start, require_companions
 from homolog.cli.recording import circumstances, texts, write_json
@@ -122,6 +123,7 @@ def _key(pair: Pair, config: Register, method_config: Any) -> str:
         version=__version__,
         start=file_hash(start) if isinstance(start, Path) else start,
         **{name: file_hash(path) if path else None for name, path in named.items()},
+        **deciding(getattr(method_config, "describe", None)),
     )
 
 
@@ -242,6 +244,7 @@ def _run(
         **circumstances(seconds),
         "seed": config.seed,
         "config": {**texts(given), config.method: asdict(method_config)},
+        **recorded(getattr(method_config, "describe", None)),
         "fixed": _end(pair.fixed, pair.fixed_path, pair.hashes[0]),
         "moving": _end(pair.moving, pair.moving_path, pair.hashes[1]),
         "outputs": named,

@@ -1,10 +1,11 @@
-"""`homolog train prost`."""
+"""`homolog train prost`, and what all recipes share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
@@ -12,6 +13,9 @@ from homolog.cli import terminal
 from homolog.cli.configs import Common
 from homolog.cli.options import FLAGS, CommonFlags
 from homolog.train.configs import ProstConfig
+
+if TYPE_CHECKING:
+    from homolog.train.loop import OnStep, Plan, State
 
 Folder = Annotated[Path, Parameter(name=("--out", "-o"), help="The folder to write to, or to go on in.")]
 RecipeFlags = Annotated[ProstConfig, Parameter(name="*", group=Group("The recipe", sort_key=8))]
@@ -21,16 +25,12 @@ CHART_PARTS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """How long, on what, and where."""
+    """How long, and where."""
 
     minutes: float | None = None
     """Minutes to train in all, those of earlier runs into the folder included."""
     steps: int | None = None
     """Steps to train in all; whichever is over first."""
-    volumes: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = ()
-    """CTs to train on besides the virtual patients."""
-    labels: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = ()
-    """Label maps of their bone, one a CT in the same order; else what is brighter than bone's HU."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the network is trained."""
     seed: int = 0
@@ -39,10 +39,20 @@ class Train:
     """What it came to, as one JSON object on stdout."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainProst(Train):
+    """On what."""
+
+    volumes: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = ()
+    """CTs to train on besides the virtual patients."""
+    labels: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = ()
+    """Label maps of their bone, one a CT in the same order; else what is brighter than bone's HU."""
+
+
 def prost(
     *,
     out: Folder,
-    config: Annotated[Train, FLAGS] = Train(),
+    config: Annotated[TrainProst, FLAGS] = TrainProst(),
     recipe: RecipeFlags = ProstConfig(),
     common: CommonFlags = Common(),
 ) -> None:
@@ -57,37 +67,39 @@ def prost(
       homolog train prost --minutes 60 --out trained
       homolog train prost --minutes 600 --out trained --volumes a.nii.gz b.nii.gz
     """
+    from homolog.train import prost as training
+
+    def work(plan: Plan, on_step: OnStep) -> State:
+        return training.train(
+            out, plan, recipe, volumes=config.volumes, labels=config.labels, device=config.device, on_step=on_step
+        )
+
+    state = trained(config, work)
+    told(out, state, config, recipe)
+
+
+def trained(config: Train, work: Callable[[Plan, OnStep], State]) -> State:
+    """Runs a training under a line that says how far it is."""
     import torch
 
     from homolog.kernels.threads import thread_count
-    from homolog.train import prost as training
     from homolog.train.loop import Plan
 
     torch.set_num_threads(thread_count())
     plan = Plan(config.steps, config.minutes, config.seed)
     with terminal.Progress() as progress:
+        return work(plan, lambda number, share, logged: progress.on_step("training", share, logged["loss"]))
 
-        def on_step(number: int, share: float, logged: dict[str, float]) -> None:
-            progress.on_step("training", share, logged["loss"])
 
-        state = training.train(
-            out,
-            plan,
-            recipe,
-            volumes=config.volumes,
-            labels=config.labels,
-            device=config.device,
-            on_step=on_step,
-        )
-    facts = drawn(out) | {
-        "steps": state.step,
-        "minutes": state.seconds / 60,
-        "weights": str(out / "weights.safetensors"),
-    }
+def told(
+    out: Path, state: State, config: Train, recipe: Any, numbers: dict[str, Any] | None = None, said: str = ""
+) -> None:
+    """Says what a training came to, and draws its log."""
+    facts = {**drawn(out), "steps": state.step, "minutes": state.seconds / 60, **(numbers or {})}
     if config.json:
-        terminal.result_json(facts | {"recipe": asdict(recipe)})
+        terminal.result_json(facts | {"weights": str(out / "weights.safetensors"), "recipe": asdict(recipe)})
         return
-    terminal.note(f"{state.step} steps in {terminal.duration(state.seconds)}")
+    terminal.note(f"{state.step} steps in {terminal.duration(state.seconds)}{said}")
     terminal.result(out / "weights.safetensors")
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from homolog.cli import terminal
 from homolog.cli.align_config import Align
 from homolog.cli.configs import Common
 from homolog.cli.options import FLAGS, CommonFlags
-from homolog.cli.train import Folder, drawn
+from homolog.cli.train import Folder, Train, told, trained
 from homolog.train.configs import PoseConfig
 
 if TYPE_CHECKING:
@@ -23,13 +22,9 @@ RecipeFlags = Annotated[PoseConfig, Parameter(name="*", group=Group("The recipe"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainPose:
-    """How long, and of what."""
+class TrainPose(Train):
+    """Of what."""
 
-    minutes: float | None = None
-    """Minutes to train in all, those of earlier runs into the folder included."""
-    steps: int | None = None
-    """Steps to train in all; whichever is over first."""
     camera: Path | None = None
     """A file of the camera that takes the X-rays, if it is known; else any C-arm or Bucky table is drawn."""
     volume_mask: Path | None = None
@@ -40,12 +35,6 @@ class TrainPose:
     """What the volume's numbers are: Hounsfield units, or numbers that grow from 0 with attenuation."""
     spacing_mm: tuple[float, float, float] | None = None
     """mm, x y z, the voxels of a TIFF stack, which does not say them."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where the network is trained."""
-    seed: int = 0
-    """Of all that is drawn."""
-    json: bool = False
-    """What it came to, as one JSON object on stdout."""
 
 
 def pose(
@@ -67,29 +56,19 @@ def pose(
       homolog train pose ct.nii.gz --view front --minutes 5 --out trained
       homolog align ct.nii.gz xray.dcm --start trained -o run
     """
-    import torch
-
-    from homolog.kernels.threads import thread_count
     from homolog.train import loop
     from homolog.train import pose as training
 
-    torch.set_num_threads(thread_count())
-    plan = loop.Plan(config.steps, config.minutes, config.seed)
     subject, of = read(ct, config, recipe)
-    with terminal.Progress() as progress:
 
-        def on_step(number: int, share: float, logged: dict[str, float]) -> None:
-            progress.on_step("training", share, logged["loss"])
+    def work(plan: loop.Plan, on_step: loop.OnStep) -> loop.State:
+        return training.train(out, plan, subject, recipe, of=of, device=config.device, on_step=on_step)
 
-        state = training.train(out, plan, subject, recipe, of=of, device=config.device, on_step=on_step)
+    state = trained(config, work)
     numbers = training.tried(state, subject, recipe)
+    plan = loop.Plan(config.steps, config.minutes, config.seed)
     loop.write_weights(state, out, training.record_of(state, subject, recipe, plan, of) | {"numbers": numbers})
-    facts = {**drawn(out), "steps": state.step, "minutes": state.seconds / 60, **numbers}
-    if config.json:
-        terminal.result_json(facts | {"weights": str(out / "weights.safetensors"), "recipe": asdict(recipe)})
-        return
-    terminal.note(f"{state.step} steps in {terminal.duration(state.seconds)}; {in_words(numbers)}")
-    terminal.result(out / "weights.safetensors")
+    told(out, state, config, recipe, numbers, f"; {in_words(numbers)}")
 
 
 def read(ct: Path, config: TrainPose, recipe: PoseConfig) -> tuple[Subject, dict[str, Any]]:

@@ -54,3 +54,35 @@ class Sift3dConfig:
     """Descriptors as the ranks of their numbers."""
     compat: Literal["sift3d"] | None = None
     """The published program's behaviour, with its defects."""
+
+
+@dataclass(frozen=True)
+class Sp3dConfig:
+    """Points where a trained network says that they are, which it describes as well."""
+
+    weights: str = "sp3d"
+    """The network: a name, a file or the folder of its training."""
+    sampling_mm: float = 1.5
+    """mm, the isotropic voxels the picture is brought to first; the network was trained on such."""
+    greys: Literal["auto", "ct", "range"] = "auto"
+    """Which intensities are shown from black to white: the network's own in HU, or nearly all that the picture has;
+    auto: the first if the picture has values as low as air's or fat's in HU."""
+    threshold: float = 0.002
+    """The least probability, 0 to 1."""
+    apart_mm: float = 4.5
+    """mm, no two points are nearer to one another than this: the likelier one is kept."""
+    border_mm: float = 6.0
+    """mm from the faces of the scan where there are no points."""
+    most: int | None = None
+    """Keep this many, the likeliest; default all."""
+    spread_mm: float | None = None
+    """mm, with `most`: the likeliest of each cube of this size in turn, for even coverage; default the likeliest."""
+    point_scale_mm: float | None = None
+    """mm, the scale that all points are given, for descriptors that need one; default none."""
+    descriptors: bool = True
+    """Whether points are described as well."""
+    tile_vox: int = 64
+    """Voxels along the side of the cubes that layers are worked out in; no result depends on it."""
+    memory_gb: float = 1.0
+    """GB for the features of a picture; larger pictures are looked at in blocks, which overlap. No result depends on
+    it."""

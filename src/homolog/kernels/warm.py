@@ -11,6 +11,7 @@ from homolog.kernels import (
     box_maxima,
     bspline,
     consensus,
+    cubes,
     displacement,
     displacement_cost,
     extrema,
@@ -48,6 +49,7 @@ def warm() -> None:
             interpolate.sample(np.ones((4, 4, 4), dtype), voxels, mode, 0)
         votes = label_votes.gathered([np.ones((4, 4, 4), dtype)])
         label_votes.elect(votes, np.eye(4)[None], voxels[None], np.ones((1, 5)))
+    cubes.sample(image, voxels, np.ones(5), np.eye(3), 2)
     displacement.displace(vectors, np.eye(4), voxels)
     displacement.sample_vectors_and_slopes(vectors, voxels)
     displacement.warp_dense(image, vectors, np.eye(4), np.eye(3), 0.0)

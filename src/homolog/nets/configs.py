@@ -83,3 +83,82 @@ def of_record(kind: type[Net], record: dict[str, Any]) -> Net:
         return kind(**{name: tuple(one) if isinstance(one, list) else one for name, one in record.items()})
     except TypeError as error:
         raise BadInput(f"these weights are of another network or version ({error})", "train anew") from error
+
+
+@dataclass(frozen=True)
+class PatchNetConfig:
+    """The network that describes the cube round a keypoint, and how the cube is cut out."""
+
+    side: int = 10
+    """Voxels along the cube's side."""
+    reach: float = 5.0
+    """Scales of the point from it to each side of the cube."""
+    wider: tuple[float, ...] = ()
+    """Scales to each side of further cubes round the same point, of as many voxels; each is a channel more."""
+    sampling_mm: float = 1.0
+    """mm, the least voxels of the picture that cubes are cut from; finer pictures are low-passed to it."""
+    low_passed: bool = True
+    """Cubes whose voxels are larger are cut from a picture that is low-passed to theirs; else from the same as all."""
+    channels: tuple[int, ...] = (32, 64)
+    """Channels after each 3x3x3 convolution."""
+    strides: tuple[int, ...] = (1, 1)
+    """Voxels from one place of each convolution to the next."""
+    padded: bool = False
+    """Zeros round each convolution's cube, so that only strides make it smaller."""
+    pooled: tuple[int, ...] = (0,)
+    """The convolutions, counted from 0, after which the largest of each 2x2x2 values is kept."""
+    activation: Literal["tanh", "relu"] = "tanh"
+    """What follows each convolution."""
+    norm: Literal["none", "batch", "group"] = "none"
+    """The normalisation of channels, without weights of its own."""
+    dropout: float = 0.0
+    """The share of features that is left out of each patch in training."""
+    numbers: int = 48
+    """Numbers of a descriptor."""
+
+
+# As published, 80,880 parameters; its cubes were cut from the picture as it was.
+PAPER_PATCH = PatchNetConfig(low_passed=False)
+# Normalised, without pooling, and shown more of what is around.
+BEST_PATCH = PatchNetConfig(
+    side=16,
+    reach=8.0,
+    channels=(32, 32, 64, 64, 128, 128),
+    strides=(2, 1, 2, 1, 2, 1),
+    padded=True,
+    pooled=(),
+    activation="relu",
+    norm="batch",
+    dropout=0.1,
+    numbers=128,
+)
+PATCH_NETS = {"paper": PAPER_PATCH, "best": BEST_PATCH}
+
+
+@dataclass(frozen=True)
+class Sp3dNetConfig:
+    """The network that finds and describes keypoints at once."""
+
+    widths: tuple[int, ...] = (64, 64, 64, 64, 128, 128, 128, 128)
+    """Channels after each of the encoder's eight 3x3x3 convolutions; voxels are twice as wide after every second one,
+    but the last."""
+    detector: int = 256
+    """Channels in the middle of the detector head."""
+    descriptor_middle: tuple[int, int, int] = (64, 64, 64)
+    """Channels of the descriptor head at 1/8, 1/4 and 1/2 of the resolution."""
+    descriptor: int = 128
+    """Numbers of a descriptor."""
+    norm: Literal["none", "batch", "layer"] = "none"
+    """What follows each 3x3x3 convolution: nothing, as published; batch normalisation; or normalisation of the channels
+    of each place. None of them looks at other places when points are looked for, so that tiles do not matter."""
+    window_hu: tuple[float, float] = (-1000.0, 600.0)
+    """HU that are shown as 0 and 1."""
+
+
+# Widths as SuperPoint has them, 3.6 million parameters.
+SP3D_FULL = Sp3dNetConfig()
+# For processors.
+SP3D_LIGHT = Sp3dNetConfig(
+    widths=(16, 16, 32, 32, 64, 64, 128, 128), detector=128, descriptor_middle=(64, 32, 64), norm="batch"
+)
+SP3D_NETS = {"full": SP3D_FULL, "light": SP3D_LIGHT}

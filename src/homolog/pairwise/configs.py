@@ -39,8 +39,10 @@ class KeypointConfig:
 
     kind: Literal["rigid", "similarity", "affine", "bspline"] = "bspline"
     """What the map may do: turn and shift; grow or shrink as well; shear and stretch too; or bend."""
-    detector: Literal["surf3d", "sift3d"] = "surf3d"
-    """Which keypoints."""
+    detector: str = "surf3d"
+    """Which keypoints: a method of homolog keypoints."""
+    describe: str | None = None
+    """A network that describes them in place of the detector: patch, patch-paper, or what training wrote."""
     sampling_mm: float | None = None
     """mm, the voxels that keypoints are first looked for on; default the coarser picture's own, from 2 to 4."""
     again_mm: float | None = None
@@ -48,7 +50,8 @@ class KeypointConfig:
     most: int | None = 20_000
     """Keypoints a picture at most, the strongest."""
     orientations: bool = True
-    """Whether the 24 ways to lie along the axes are tried where the patients do not lie alike."""
+    """Whether the 24 ways to lie along the axes are tried where the patients do not lie alike; with 3D-SURF's own
+    descriptors."""
     control_spacing_mm: float = 40.0
     """mm between the controls of a map that bends."""
     stiffness: float = 0.015
@@ -60,6 +63,11 @@ class KeypointConfig:
     def bends(self) -> bool:
         """Whether the map is more than linear."""
         return self.kind == "bspline"
+
+    @property
+    def turns(self) -> bool:
+        """Whether descriptors are known as they are of a patient who lies otherwise: 3D-SURF's own are."""
+        return self.detector == "surf3d" and self.describe is None
 
     @property
     def linear_kind(self) -> Literal["rigid", "similarity", "affine"]:

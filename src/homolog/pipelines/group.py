@@ -32,6 +32,7 @@ def group(
     config: Any = None,
     detector: str = "surf3d",
     detector_config: Any = None,
+    descriptor: str | None = None,
     matching: MatchConfig = EITHER,
     partners: int | None = None,
     masks: Sequence[Volume | None] | None = None,
@@ -42,6 +43,7 @@ def group(
 
     method, config             a name in `methods.GROUPWISE`, and its Config
     detector, detector_config  a name in `methods.DETECTORS`, and its Config; default a millimetre, 10 000 points
+    descriptor  what keypoints are described by in place of the detector: a name in `methods.DESCRIPTORS`, or weights
     partners   with how many others each is matched; default all
     masks      one a volume or None: labels, 0 where no keypoint is wanted
     landmarks  one set a volume or None: they are looked at, and decide nothing
@@ -51,7 +53,7 @@ def group(
         raise BadInput(f"no groupwise method is called {method!r}", " or ".join(sorted(GROUPWISE)))
     chosen = _detector_config(detector) if detector_config is None else detector_config
     found = [
-        detect(volume, method=detector, config=chosen, mask=mask)
+        detect(volume, method=detector, config=chosen, mask=mask, descriptor=descriptor)
         for volume, mask in zip(volumes, masks or [None] * len(volumes), strict=True)
     ]
     matches = {(i, j): match(found[i], found[j], matching) for i, j in _pairs(found, partners)}
@@ -64,7 +66,8 @@ def _detector_config(detector: str) -> Any:
     if detector not in DETECTOR_OPTIONS:
         raise BadInput(f"no detector is called {detector!r}", " or ".join(sorted(DETECTOR_OPTIONS)))
     plain = resolve(DETECTOR_OPTIONS[detector])()
-    sampling = {"sampling_mm": SAMPLING_MM} if hasattr(plain, "sampling_mm") else {}
+    # a network has voxels of its own, which it was trained on
+    sampling = {"sampling_mm": SAMPLING_MM} if getattr(plain, "sampling_mm", 0.0) is None else {}
     return replace(plain, most=MOST_KEYPOINTS, **sampling)
 
 

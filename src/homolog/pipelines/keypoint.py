@@ -10,13 +10,13 @@ from functools import cached_property
 import numpy as np
 
 from homolog.features import selection, surf_turning
-from homolog.methods import DETECTOR_OPTIONS, resolve
 from homolog.pairwise import keypoint
 from homolog.pairwise.believing import elsewhere, linearised, no_peak, require_overlap
 from homolog.pairwise.configs import KeypointConfig
 from homolog.pairwise.keypoint import Found
 from homolog.pairwise.scales import Agreement, Scale, fine_spacing
-from homolog.pipelines.detect import detect
+from homolog.pipelines.describe import network_config
+from homolog.pipelines.detect import detect, options_of
 from homolog.space.grid import Grid
 from homolog.space.keypoints import Keypoints
 from homolog.space.prepared import Prepared, isotropic, prepare
@@ -66,6 +66,7 @@ def register(
     on_step  called with the stage's name, how far the work is (0 to 1), and how far off matches lie
     """
     began = time.perf_counter()
+    _require_keypoints(config)
     here, there = prepare(fixed, fixed_mask, "fixed"), prepare(moving, moving_mask, "moving")
     pair = _Pair(here, there, config)
     scale = Scale.of(here, there, 2 * fine_spacing(fixed.grid), coarse=True)
@@ -87,6 +88,13 @@ def register(
         after.overlap,
         (*found.doubts, *_no_peak(scale, found, after)),
     )
+
+
+def _require_keypoints(config: KeypointConfig) -> None:
+    """Before minutes are spent on the pictures."""
+    options_of(config.detector)
+    if config.describe is not None:
+        network_config(config.describe)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,11 +173,12 @@ class _Pair:
 
     def keypoints(self, picture: Volume, mask: Volume | None, spacing_mm: float) -> Keypoints:
         name = self.config.detector
-        options = resolve(DETECTOR_OPTIONS[name])(most=self.config.most)
+        options = options_of(name)(most=self.config.most)
         if name == "surf3d":
-            return detect(picture, method=name, config=replace(options, sampling_mm=spacing_mm), mask=mask)
-        cubic = resample(picture, isotropic(picture.grid, spacing_mm), outside=_dark(picture))
-        return detect(cubic, method=name, config=options, mask=mask)
+            options = replace(options, sampling_mm=spacing_mm)
+        elif name == "sift3d":
+            picture = resample(picture, isotropic(picture.grid, spacing_mm), outside=_dark(picture))
+        return detect(picture, method=name, config=options, mask=mask, descriptor=self.config.describe)
 
     def _laid(self, matrix: Affine, spacing_mm: float) -> Volume:
         """The moving picture in the fixed patient's space, on cubic voxels along the axes, as far as he is shown."""
@@ -199,7 +208,7 @@ class _Pair:
         """A linear map: as the patients lie, or with one turned by right angles where that agrees better."""
         other = self.keypoints(self.there.picture, self.there.mask, self.first_mm)
         found = keypoint.linear(seen, other, kind=self.config.linear_kind)
-        if found.is_clear(CLEAR) or not self.config.orientations or self.config.detector != "surf3d":
+        if found.is_clear(CLEAR) or not (self.config.orientations and self.config.turns):
             return found
         turns = surf_turning.right_angles()[1:]
         scores = [
@@ -235,7 +244,7 @@ class _Pair:
             )
         if not as_is.is_significant:
             return as_is.doubts
-        if self.config.detector != "surf3d":
+        if not self.config.turns:
             return ()
         rival = max(_agreeing(seen, surf_turning.turned(laid, turn)).score for turn in HALF_TURNS)
         if rival < RIVAL * as_is.score:

@@ -53,6 +53,7 @@ class Wanted:
     """What a group is to be made of and with; as the options of the command.
 
     sampling_mm  of the detector, and `most` keypoints
+    numbers      of a descriptor, where a network makes it; None: the detector does
     partners     of each image; None: all others
     spacing_mm   of the mean; None: about the images' own
     annotated    how many images hand on their labels
@@ -66,6 +67,7 @@ class Wanted:
     drawing: FrogConfig = field(default_factory=FrogConfig)
     spacing_mm: float | None = None
     annotated: int = 0
+    numbers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,7 @@ def _finding(images: Sequence[Described], numbers: Sequence[float], wanted: Want
 def _cost_of_finding(image: Described, number: float, wanted: Wanted) -> float:
     looked, smoothed = image.voxels_at(_looked_mm(wanted)), _smoothed_voxels(image, wanted)
     read = costs.READ * image.voxels + costs.SMOOTH * smoothed
-    return read + costs.LOOK[wanted.method] * looked + costs.DESCRIBE[wanted.method] * number
+    return read + costs.LOOK[wanted.method] * looked + _describing(wanted) * number
 
 
 def _bytes_of_finding(image: Described, wanted: Wanted) -> float:
@@ -257,12 +259,12 @@ def _matching(
 ) -> Stage:
     usual = float(np.mean(numbers))
     pairs = float(later.sum())
-    compared = costs.COMPARE * costs.NUMBERS[wanted.method] * usual**2 * _alike(wanted.matching)
+    compared = costs.COMPARE * _numbers(wanted) * usual**2 * _alike(wanted.matching)
     tasks = int(np.ceil(later / pairs_a_task).sum())
     left = max(0.0, pairs - done.pairs)
     each = left / max(1, tasks - done.tasks)
     tasks_left = np.full(max(0, tasks - done.tasks), each * (compared + 2 * costs.OPEN))
-    in_memory = 2 * max(numbers) * (_keypoint_bytes(wanted) + 8 * costs.NUMBERS[wanted.method])
+    in_memory = 2 * max(numbers) * (_keypoint_bytes(wanted) + 8 * _numbers(wanted))
     written = costs.MATCH * pairs * usual * _matched(wanted.matching)
     return machine.stage("matches", tasks_left, in_memory, written, done=min(tasks, done.tasks))
 
@@ -344,12 +346,22 @@ def _keypoints(image: Described, wanted: Wanted) -> float:
 
 
 def _looked_mm(wanted: Wanted) -> float | None:
-    """What the detector's voxels are made: of 3D-SURF alone they can be said."""
-    return wanted.sampling_mm if wanted.method == "surf3d" else None
+    """What the detector's voxels are made, where that can be said."""
+    return wanted.sampling_mm if wanted.method in costs.RESAMPLED else None
 
 
 def _keypoint_bytes(wanted: Wanted) -> float:
-    return costs.KEYPOINT[wanted.method] + 4 * costs.NUMBERS[wanted.method]
+    return costs.KEYPOINT[wanted.method] + 4 * _numbers(wanted)
+
+
+def _numbers(wanted: Wanted) -> int:
+    """Of a descriptor."""
+    return costs.NUMBERS[wanted.method] if wanted.numbers is None else wanted.numbers
+
+
+def _describing(wanted: Wanted) -> float:
+    """Of a keypoint."""
+    return costs.DESCRIBE[wanted.method] if wanted.numbers is None else costs.LEARNED
 
 
 def _alike(matching: MatchConfig) -> float:

@@ -11,8 +11,10 @@ from __future__ import annotations
 # Of a voxel of an image: read from .nii.gz, written to it, and made smooth for coarser voxels than its own.
 READ, WRITE, SMOOTH = 3e-8, 2e-7, 2.2e-8
 # Of a voxel that a detector looks at, and of a keypoint that it describes.
-LOOK = {"surf3d": 5.2e-8, "sift3d": 9e-7}
-DESCRIBE = {"surf3d": 6e-5, "sift3d": 5e-4}
+LOOK = {"surf3d": 5.2e-8, "sift3d": 9e-7, "sp3d": 4e-6}
+DESCRIBE = {"surf3d": 6e-5, "sift3d": 5e-4, "sp3d": 1e-5}
+# Of a keypoint that a network describes.
+LEARNED = 5e-4
 # Of a pair of keypoints and a number of their descriptors, where all pairs are compared.
 COMPARE = 9e-11
 # Of a file of keypoints, or of matches.
@@ -28,8 +30,10 @@ MEAN, VOTE = 1.7e-7, 6.5e-7
 # What is usual
 
 # Keypoints of a voxel that is looked at, where no number is asked for.
-FOUND = {"surf3d": 3.5e-4, "sift3d": 1e-3}
-NUMBERS = {"surf3d": 48, "sift3d": 768}
+FOUND = {"surf3d": 3.5e-4, "sift3d": 1e-3, "sp3d": 1e-3}
+NUMBERS = {"surf3d": 48, "sift3d": 768, "sp3d": 128}
+# Detectors that look at voxels of a size that can be said.
+RESAMPLED = ("surf3d", "sp3d")
 # A share of the pairs of keypoints whose scales are alike, at the usual ratio; and of keypoints that are matched.
 USUAL_RATIO, ALIKE, MATCHED = 1.3, 0.62, 0.35
 # Partners looked at for each image at the start, and steps of the linear stage that converges.
@@ -49,11 +53,11 @@ SHARED = 0.8
 
 # Of a process that has done nothing yet; of a voxel of an image, and of one that is looked at, at the peak.
 PROCESS, IMAGE_VOXEL = 220e6, 8
-LOOKED_VOXEL = {"surf3d": 6.5, "sift3d": 37}
+LOOKED_VOXEL = {"surf3d": 6.5, "sift3d": 37, "sp3d": 45}
 # More of a voxel of an image that is made smooth first.
 SMOOTHED_VOXEL = 4
 # Beside its descriptor, of a keypoint in its file; of a match in its file.
-KEYPOINT, MATCH = {"surf3d": 41, "sift3d": 113}, 24
+KEYPOINT, MATCH = {"surf3d": 41, "sift3d": 113, "sp3d": 41}, 24
 # While maps are drawn, of a keypoint and of a match; of a control of one image in one layer, there and in its file.
 DRAWN_POINT, DRAWN_MATCH, CONTROL = 700, 48, 24
 # Of a node of a way back, while it is solved and in its file; of a voxel of the mean, likewise.

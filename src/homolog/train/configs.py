@@ -85,3 +85,125 @@ class PoseConfig:
     """How much the means of the network's maps count, that they are where the points are."""
     maps: float = 1.0
     """How much the maps themselves count, that they have one peak there, and none for points that are not seen."""
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """Which pairs of volumes are drawn, what of them is held. What is None depends on the network."""
+
+    patients: int = 4000
+    """Virtual patients to draw from."""
+    first_patient: int = 2000
+    """The seed of the first of them; seeds from 9000 on are kept for landmarks and tests."""
+    given: float = 0.3
+    """Share of the pairs that are made of the given CTs, where there are any."""
+    between: float | None = None
+    """Share of the virtual pairs that are two different patients; published: 0."""
+    local: float | None = None
+    """Share of the warps that are drawn as patients differ around landmarks, which is much; published: 1. The others
+    turn, stretch and shift by as much as people lie and are built differently."""
+    spacing_mm: float = 2.0
+    """mm, the voxels of the virtual scans."""
+    box_mm: tuple[float, float, float] = (260.0, 220.0, 260.0)
+    """mm, the part of a scan that is looked at."""
+    held: int = 32
+    """Pairs of volumes that are held at a time."""
+    at_first: int = 3
+    """Of these, those that training begins with."""
+    refresh: int = 40
+    """Steps after which another pair comes, and the oldest goes."""
+    sampling_mm: float = 1.0
+    """mm, the voxels on which keypoints are detected."""
+    keypoints: int = 4000
+    """Keypoints of each volume at most, the strongest."""
+    within_mm: float = 8.0
+    """mm, how near to each other corresponding keypoints are."""
+    between_mm: float = 3.0
+    """mm, the same of two patients: each has a grain of its own, so that what is farther apart is mostly chance."""
+
+
+@dataclass(frozen=True)
+class TripletConfig(PairsConfig):
+    """How the patch descriptor is trained. What is None depends on the network."""
+
+    net: Literal["paper", "best"] = "best"
+    """The network: as published, or a modern one."""
+    most: int = 1500
+    """Corresponding keypoints of a pair of volumes at most."""
+    batch: int = 1000
+    """Patches that one step looks at, half of them corresponding to the others."""
+    volumes_a_batch: int = 4
+    """Pairs of volumes that they are taken of."""
+    apart_mm: float = 16.0
+    """mm, how far apart places of one patient are to be different ones."""
+    loss: Literal["triplet", "infonce"] | None = None
+    """The paper's triplet loss, or each patch finding its own among all others."""
+    margin: float = 0.2
+    """Of the triplet loss, of squared distances."""
+    hard_after: int | None = None
+    """Steps after which the triplet loss takes the hardest negatives; default never."""
+    temperature: float = 0.07
+    """Of InfoNCE."""
+    rate: float | None = None
+    """The optimiser's first rate: 0.1 for stochastic gradient descent as published, 1e-3 for AdamW."""
+    warm_steps: int = 50
+    """Steps until that rate is reached."""
+    calm_steps: int = 2000
+    """Steps after which the rate falls, as their number grows."""
+    remapped: float | None = None
+    """Share of the patches whose greys are bent and made noisy, as another scanner or an MR would show them."""
+    bend: float = 0.5
+    """How far greys are bent, as a part of what would reverse their order."""
+    noise: float = 0.2
+    """How strong that noise is beside a patch's own deviation, at most."""
+
+
+@dataclass(frozen=True)
+class Sp3dConfig(PairsConfig):
+    """How SP3D is trained. What is None depends on the stage."""
+
+    net: Literal["full", "light"] = "light"
+    """The network: widths as published, or fewer, for a processor."""
+    stage: Literal["shapes", "volumes"] = "volumes"
+    """shapes: to find corners, ends and junctions of solids; volumes: to find and describe what CTs show again."""
+    begin: str | None = None
+    """Weights to begin from: a name, a file or the folder of a training; of stage volumes, those of stage shapes."""
+    teacher: Literal["surf3d", "adapted", "both"] = "surf3d"
+    """Of volumes, which points are to be found: those of 3D-SURF that are found in both volumes of a pair; or what the
+    weights that training begins with find again under many warps; or both."""
+    warps: int = 8
+    """Of adaptation: warps that points are looked for in."""
+    side_vox: int = 64
+    """Voxels along the side of the pictures that one step looks at."""
+    voxel_mm: float = 1.5
+    """mm, the size of these voxels."""
+    pictures: int = 2
+    """Pictures of solids, or pairs of parts of volumes, that one step looks at."""
+    points_mm: float = 3.0
+    """mm, how near to each other points of both volumes are to be one that is found again."""
+    dustbin: float = 0.2
+    """How much cells without a point count beside those with one; published: 1."""
+    places: int = 768
+    """Places of each pair whose descriptors are compared, half of them at points."""
+    describe: float = 1.0
+    """How much descriptors count beside detections; 0: they are not trained."""
+    apart_mm: float = 8.0
+    """mm, how far apart places are to be different ones."""
+    attract: float = 1.0
+    """The descriptors' product of the same place is to be no less."""
+    repel: float = 0.2
+    """The descriptors' product of different places is to be no more."""
+    repeat: float = 0.0
+    """How much it counts that points drawn of both pictures are found again: a reward (policy gradient)."""
+    repeat_mm: float = 2.0
+    """mm, how near they are then to each other."""
+    rate: float = 1e-3
+    """AdamW's first rate."""
+    warm_steps: int = 100
+    """Steps until that rate is reached."""
+    calm_steps: int = 1500
+    """Steps after which the rate falls, as their number grows."""
+    bend: float = 0.3
+    """How far greys of pictures are bent, as a part of what would reverse their order."""
+    noise: float = 0.03
+    """The standard deviation of noise that is added to pictures, of their range of 1, at most."""

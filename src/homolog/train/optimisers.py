@@ -76,13 +76,17 @@ class AdamW(Optimiser):
 
 
 class Momentum(Optimiser):
-    """Stochastic gradient descent with momentum, as ProST's authors use it."""
+    """Stochastic gradient descent with momentum, as the authors of ProST and of the patch descriptor use it."""
 
-    def __init__(self, parameters: Iterable[Tensor], rate: float, momentum: float = 0.9) -> None:
+    def __init__(
+        self, parameters: Iterable[Tensor], rate: float, momentum: float = 0.9, weight_decay: float = 0.0
+    ) -> None:
         super().__init__(parameters, rate)
-        self.momentum = momentum
+        self.momentum, self.weight_decay = momentum, weight_decay
 
     def _moved(self, parameter: Tensor, gradient: Tensor, held: dict[str, Tensor], rate: float) -> None:
+        if self.weight_decay:
+            gradient = gradient.add(parameter, alpha=self.weight_decay)
         if held:
             held["momentum_buffer"].mul_(self.momentum).add_(gradient)
         else:

@@ -52,5 +52,5 @@ def _found(name: str | Path) -> Path:
     known = ", ".join(names()) or "none"
     raise BadInput(
         f"no weights are called {str(name)!r} (known: {known}), and no such file lies there",
-        "homolog train prost --minutes 60 --out DIR writes some",
+        "homolog train --help lists what writes some",
     )

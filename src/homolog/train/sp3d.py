@@ -1,0 +1,200 @@
+"""Trains SP3D: first on simple solids, then on pairs of volumes.
+
+    homolog train sp3d --stage shapes --minutes 40 --out sp3d-pt
+    homolog train sp3d --begin sp3d-pt --minutes 80 --out sp3d
+
+The same line again goes on from checkpoint.pt in its folder; a longer --minutes goes on further. What is drawn is in
+`sp3d_data`, the losses in `sp3d_losses`, the numbers in `configs.Sp3dConfig`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from homolog import weights
+from homolog.errors import BadInput
+from homolog.nets.configs import SP3D_NETS, Sp3dNetConfig, of_record
+from homolog.nets.sp3d import CELL, Sp3dNet
+from homolog.space.keypoints import Keypoints
+from homolog.train import loop, sp3d_data, sp3d_losses
+from homolog.train.configs import Sp3dConfig
+from homolog.train.loop import OnStep, Plan, State
+from homolog.train.optimisers import AdamW
+from homolog.train.sp3d_adaptation import adapting
+from homolog.train.sp3d_data import Parts
+from homolog.train.volume_pairs import Stream, cohort_density, require_seeds
+
+RECIPE = "homolog train sp3d"
+# What a drawn point costs: where fewer are found again than this, it does better to draw none.
+COST = 0.25
+
+
+def train(
+    folder: Path,
+    plan: Plan,
+    config: Sp3dConfig = Sp3dConfig(),
+    *,
+    volumes: Sequence[Path] = (),
+    landmarks: Sequence[Keypoints] = (),
+    device: str = "cpu",
+    on_step: OnStep | None = None,
+) -> State:
+    """Trains into a folder, or goes on there: checkpoint.pt, log.csv, weights.safetensors with its card.
+
+    volumes    of stage volumes: CTs to warp, besides the virtual patients
+    landmarks  of a cohort, by whose local differences volumes are warped; else virtual patients'
+    """
+    _require(config)
+    network = begun(config, plan.seed)
+    pairs = _pairs(config, network, plan.seed, volumes, landmarks)
+    loop.join(device)
+    network = network.to(device)
+    state = loop.resumed(State(network, AdamW(network.parameters(), config.rate)), folder)
+
+    def make_gradients(rng: np.random.Generator) -> dict[str, float]:
+        if pairs is None:
+            return shapes_step(network, *sp3d_data.shapes(config, rng), config)
+        held = pairs.at(state.step)
+        chosen = [held[int(rng.integers(len(held)))] for _ in range(config.pictures)]
+        return volumes_step(network, [sp3d_data.parts(one, config, rng) for one in chosen], config, rng)
+
+    def on_save(now: State) -> None:
+        loop.write_weights(now, folder, record_of(now, config, plan, volumes))
+
+    try:
+        return loop.run(
+            state,
+            make_gradients,
+            plan,
+            folder,
+            rate=lambda n: loop.falling(n, config.warm_steps, config.calm_steps),
+            on_step=on_step,
+            on_save=on_save,
+        )
+    finally:
+        loop.leave()
+
+
+def begun(config: Sp3dConfig, seed: int) -> Sp3dNet:
+    """A network with drawn weights, or with those that training begins from."""
+    torch.manual_seed(seed)
+    network = Sp3dNet(SP3D_NETS[config.net])
+    if config.begin is None:
+        return network
+    theirs = of_record(Sp3dNetConfig, weights.card(config.begin)["network"])
+    if theirs != network.config:
+        raise BadInput(f"the weights of {config.begin} are of another network than '{config.net}'", "--net full")
+    network.load_state_dict(weights.load(config.begin))
+    return network
+
+
+def _pairs(
+    config: Sp3dConfig, network: Sp3dNet, seed: int, volumes: Sequence[Path], landmarks: Sequence[Keypoints]
+) -> Stream[sp3d_data.Seen] | None:
+    if config.stage == "shapes":
+        return None
+    teachers = [] if config.teacher == "surf3d" else [adapting(network, config)]
+    return sp3d_data.stream(config, network.config, cohort_density(landmarks), seed, volumes, teachers)
+
+
+def record_of(state: State, config: Sp3dConfig, plan: Plan, volumes: Sequence[Path]) -> dict[str, Any]:
+    """The card of the weights."""
+    return {
+        "network": asdict(SP3D_NETS[config.net]),
+        "recipe": RECIPE,
+        "config": asdict(config),
+        "seed": plan.seed,
+        "steps": state.step,
+        "minutes": round(state.seconds / 60, 1),
+        "virtual_patients": [config.first_patient, config.first_patient + config.patients],
+        "given": [path.name for path in volumes],
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Steps: each leaves its gradients in the network, and says what to log
+
+
+def shapes_step(network: Sp3dNet, pictures: torch.Tensor, cells: torch.Tensor, config: Sp3dConfig) -> dict[str, float]:
+    """To find the points of solids."""
+    device = next(network.parameters()).device
+    logits = network.detector_only(pictures.to(device))
+    loss = sp3d_losses.detection(logits, cells.to(device), config.dustbin)
+    loss.backward()
+    return {"loss": float(loss.detach()), "right": _right(logits, cells.to(device))}
+
+
+def volumes_step(
+    network: Sp3dNet, several: Sequence[Parts], config: Sp3dConfig, rng: np.random.Generator
+) -> dict[str, float]:
+    """To find points in both volumes, and to describe places alike."""
+    device = next(network.parameters()).device
+    pictures = torch.cat([one.pictures for one in several]).to(device)
+    cells = torch.cat([one.cells for one in several]).to(device)
+    levels = network.levels(pictures)
+    logits = network.detector(levels.eighth)
+    found = {"detection": sp3d_losses.detection(logits, cells, config.dustbin)}
+    if config.describe:
+        found["description"] = config.describe * _described(network, levels, several, config)
+    if config.repeat:
+        found["repeat"] = config.repeat * _repeated(logits, several, config, rng)
+    loss = torch.stack(list(found.values())).sum()
+    loss.backward()
+    logged = {name: float(one.detach()) for name, one in {"loss": loss, **found}.items()}
+    return {**logged, "right": _right(logits, cells)}
+
+
+def _described(network: Sp3dNet, levels: Any, several: Sequence[Parts], config: Sp3dConfig) -> torch.Tensor:
+    device = levels.half.device
+    places = torch.cat([each for one in several for each in (one.places, one.others)]).to(device)
+    counts = [len(each) for one in several for each in (one.places, one.others)]
+    picture = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
+    made = network.described_at(levels, places, picture).split(counts)
+    terms = []
+    for n, one in enumerate(several):
+        apart = torch.from_numpy(_apart(one.place_mm, config.apart_mm)).to(device)
+        terms.append(sp3d_losses.description(made[2 * n], made[2 * n + 1], apart, config.attract, config.repel))
+    return torch.stack(terms).mean()
+
+
+def _repeated(
+    logits: torch.Tensor, several: Sequence[Parts], config: Sp3dConfig, rng: np.random.Generator
+) -> torch.Tensor:
+    generator = torch.Generator(device="cpu").manual_seed(int(rng.integers(2**31)))
+    terms = []
+    for n, one in enumerate(several):
+        drawn = [sp3d_losses.drawn_points(logits[2 * n + m : 2 * n + m + 1].cpu(), generator) for m in range(2)]
+        here = sp3d_data.carried(one, drawn[0][0].numpy().astype(float))
+        again = sp3d_data.near(here, drawn[1][0].numpy().astype(float), config.repeat_mm / config.voxel_mm)
+        terms += [sp3d_losses.repeating(likely, found, COST) for (_, likely), found in zip(drawn, again, strict=True)]
+    return torch.stack(terms).mean().to(logits.device)
+
+
+def _apart(place_mm: np.ndarray, apart_mm: float) -> np.ndarray:
+    return np.asarray(((place_mm[:, None] - place_mm[None]) ** 2).sum(2) > apart_mm**2)
+
+
+def _right(logits: torch.Tensor, cells: torch.Tensor) -> float:
+    """Of cells with a point, the share whose likeliest answer lies within a voxel of it."""
+    there = cells != CELL**3
+    if not there.any():
+        return 0.0
+    found = logits.detach().argmax(1)[there].cpu()
+    wanted = cells[there].cpu()
+    one, other = (torch.stack(torch.unravel_index(each, (CELL, CELL, CELL)), 1) for each in (found % CELL**3, wanted))
+    near = ((one - other).abs() <= 1).all(1) & (found < CELL**3)
+    return float(near.float().mean())
+
+
+def _require(config: Sp3dConfig) -> None:
+    require_seeds(config)
+    if config.side_vox % CELL or config.side_vox < 2 * CELL:
+        raise BadInput(f"pictures of {config.side_vox} voxels are not whole cells of {CELL}", "--side-vox 64")
+    if config.stage == "volumes" and config.teacher != "surf3d" and config.begin is None:
+        raise BadInput("adaptation needs weights to begin from", "--begin FOLDER of --stage shapes")
