@@ -154,8 +154,8 @@ def _git(*words: str) -> str:
 
 
 def _changed() -> str:
-    """What differs from the commit, the figures themselves aside."""
-    return _git("status", "--porcelain", "--", ".", ":!*ours.toml")
+    """What differs from the commit, the figures and their pictures aside."""
+    return _git("status", "--porcelain", "--", ".", ":!*ours.toml", ":!benchmarks/*.svg")
 
 
 def _processor() -> str:
