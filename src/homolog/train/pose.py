@@ -35,7 +35,7 @@ PEAK = 0.8
 # How much it counts that points which are not in the picture have no peak.
 NOWHERE = 0.3
 # X-rays that a finished network is tried on, drawn as none before.
-TRIED, TRIED_SEED = 64, 1_000_003
+TRIED, TRIED_SEED = 32, 1_000_003
 
 
 def train(
