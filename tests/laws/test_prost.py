@@ -12,7 +12,7 @@ from homolog import Grid, Volume
 from homolog.errors import BadInput
 from homolog.nets import place_maps
 from homolog.nets.configs import LIGHT, PAPER, ProstNetConfig
-from homolog.nets.prost import ProstNet, built, config_of, record_of
+from homolog.nets.prost import ProstNet, built, config_of
 from homolog.nets.shown import standardised
 from homolog.projective.leaning import places_of
 from homolog.projective.prost import (
@@ -151,8 +151,9 @@ def test_slabs_change_neither_what_is_added_nor_its_gradient(monkeypatch):
 @pytest.mark.parametrize("config", [PAPER, LIGHT, TINY])
 def test_a_config_survives_its_card(config):
     import json
+    from dataclasses import asdict
 
-    assert config_of(json.loads(json.dumps(record_of(config)))) == config
+    assert config_of(json.loads(json.dumps(asdict(config)))) == config
 
 
 @pytest.mark.parametrize("config", [LIGHT, TINY])

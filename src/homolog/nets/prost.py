@@ -6,7 +6,6 @@ unlike they are is the mean of their squared differences, the learned similarity
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -109,11 +108,6 @@ def built(config: ProstNetConfig, state: dict[str, torch.Tensor] | None = None) 
 def config_of(record: dict[str, Any]) -> ProstNetConfig:
     """The Config that a file of weights carries."""
     return of_record(ProstNetConfig, record)
-
-
-def record_of(config: ProstNetConfig) -> dict[str, Any]:
-    """A Config for JSON."""
-    return asdict(config)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -73,6 +73,62 @@ class State:
     def __post_init__(self) -> None:
         if not self.averaged:
             self.averaged = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+
+
+class Falling(Protocol):
+    """What a recipe's Config says of its rate, see `falling`."""
+
+    @property
+    def warm_steps(self) -> int: ...
+
+    @property
+    def calm_steps(self) -> int: ...
+
+
+def trained(
+    folder: Path,
+    plan: Plan,
+    config: Falling,
+    begin: Callable[[], State],
+    make_gradients: Callable[[State, np.random.Generator], dict[str, float]],
+    record_of: Callable[[State], dict[str, Any]],
+    *,
+    device: str = "cpu",
+    on_step: OnStep | None = None,
+) -> State:
+    """A recipe's whole training, from where the folder stands: checkpoint.pt, log.csv, weights with their card.
+
+    begin           makes the first state
+    make_gradients  leaves the gradients of a step in the state's network, and says what to log
+    record_of       the card
+    """
+    join(device)
+    try:
+        state = resumed(begin(), folder)
+        return run(
+            state,
+            lambda rng: make_gradients(state, rng),
+            plan,
+            folder,
+            rate=lambda n: falling(n, config.warm_steps, config.calm_steps),
+            on_step=on_step,
+            on_save=lambda now: write_weights(now, folder, record_of(now)),
+        )
+    finally:
+        leave()
+
+
+def card(state: State, plan: Plan, recipe: str, config: Any, network: Any, **more: Any) -> dict[str, Any]:
+    """What the card of any weights says; more is of the recipe's own."""
+    return {
+        "network": asdict(network),
+        "recipe": recipe,
+        "config": asdict(config),
+        "seed": plan.seed,
+        "steps": state.step,
+        "minutes": round(state.seconds / 60, 1),
+        **more,
+    }
 
 
 def run(

@@ -9,7 +9,7 @@ needed. Its weights know no other volume. The same line again goes on from train
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,30 +52,19 @@ def train(
 
     of  what the card says of the volume
     """
-    loop.join(device)
-    torch.manual_seed(plan.seed)
-    network = PointsNet(net_of(config)).to(device)
-    state = loop.resumed(State(network, AdamW(network.parameters(), config.rate)), folder)
 
-    def make_gradients(rng: np.random.Generator) -> dict[str, float]:
-        return step(network, pose_data.batch(subject, config, config.xrays, rng), config)
+    def begin() -> State:
+        torch.manual_seed(plan.seed)
+        network = PointsNet(net_of(config)).to(device)
+        return State(network, AdamW(network.parameters(), config.rate))
 
-    def on_save(now: State) -> None:
-        record = record_of(now, subject, config, plan, of or {})
-        loop.write_weights(now, folder, record)
+    def make_gradients(now: State, rng: np.random.Generator) -> dict[str, float]:
+        return step(now.network, pose_data.batch(subject, config, config.xrays, rng), config)
 
-    try:
-        return loop.run(
-            state,
-            make_gradients,
-            plan,
-            folder,
-            rate=lambda n: loop.falling(n, config.warm_steps, config.calm_steps),
-            on_step=on_step,
-            on_save=on_save,
-        )
-    finally:
-        loop.leave()
+    def card(now: State) -> dict[str, Any]:
+        return record_of(now, subject, config, plan, of or {})
+
+    return loop.trained(folder, plan, config, begin, make_gradients, card, device=device, on_step=on_step)
 
 
 def net_of(config: PoseConfig) -> PointsNetConfig:
@@ -84,16 +73,8 @@ def net_of(config: PoseConfig) -> PointsNetConfig:
 
 def record_of(state: State, subject: Subject, config: PoseConfig, plan: Plan, of: dict[str, Any]) -> dict[str, Any]:
     """The card of the weights."""
-    return {
-        "network": asdict(net_of(config)),
-        "recipe": RECIPE,
-        "config": asdict(config),
-        "seed": plan.seed,
-        "steps": state.step,
-        "minutes": round(state.seconds / 60, 1),
-        "volume": of,
-        "points_mm": subject.points_mm.round(4).tolist(),
-    }
+    points = subject.points_mm.round(4).tolist()
+    return loop.card(state, plan, RECIPE, config, net_of(config), volume=of, points_mm=points)
 
 
 def step(network: torch.nn.Module, batch: Batch, config: PoseConfig) -> dict[str, float]:

@@ -11,8 +11,9 @@ its numbers are in `configs.ProstConfig`, what is drawn in `prost_data`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch.nn import functional
 
 from homolog.errors import BadInput
 from homolog.nets.configs import PROST_NETS, ProstNetConfig
-from homolog.nets.prost import ProstNet, record_of
+from homolog.nets.prost import ProstNet
 from homolog.projective.prost import ProjectiveTransformer
 from homolog.space import se3_torch
 from homolog.train import loop, prost_data
@@ -30,6 +31,7 @@ from homolog.train.optimisers import AdamW, Momentum, Optimiser
 from homolog.train.place_losses import off_peaks, off_places
 from homolog.train.prost_data import Patient, Sample
 
+RECIPE = "homolog train prost"
 # The standard deviation of a taught map, as rays lean: about a square of four pixels of a C-arm's 48.
 MAP_WIDTH = 0.06
 # What a normalised direction's length is kept above, so that none is divided by nothing.
@@ -72,34 +74,26 @@ def train(
 ) -> State:
     """Trains into a folder, or goes on there: checkpoint.pt, log.csv, weights.safetensors with its card."""
     _require(volumes, labels, config)
-    loop.join(device)
     spacing = PROST_NETS[config.net].spacing_mm
     kept = folder / "patients"
     marks: list[Path | None] = list(labels) if labels else [None] * len(volumes)
     found = tuple(prost_data.given(path, mark, spacing, kept) for path, mark in zip(volumes, marks, strict=True))
-    state = loop.resumed(fresh(config, plan.seed, device), folder)
     data = Data(config, kept, found)
 
-    def make_gradients(rng: np.random.Generator) -> dict[str, float]:
-        samples = [one(data, state.step, rng) for _ in range(config.volumes_a_step)]
-        turn = state.step % config.volume_every == 0, state.step % config.slopes_every == 0
-        return step(state.network, samples, config, volume_too=turn[0], slopes_too=turn[1])
+    def make_gradients(now: State, rng: np.random.Generator) -> dict[str, float]:
+        samples = [one(data, now.step, rng) for _ in range(config.volumes_a_step)]
+        turn = now.step % config.volume_every == 0, now.step % config.slopes_every == 0
+        return step(now.network, samples, config, volume_too=turn[0], slopes_too=turn[1])
 
-    def on_save(now: State) -> None:
-        write(now, config, plan, folder, [path.name for path in volumes])
+    def card(now: State) -> dict[str, Any]:
+        patients = [config.first_patient, config.first_patient + config.patients]
+        more = {"virtual_patients": patients, "given": [path.name for path in volumes]}
+        return loop.card(now, plan, RECIPE, config, network_of(config), **more)
 
-    try:
-        return loop.run(
-            state,
-            make_gradients,
-            plan,
-            folder,
-            rate=lambda n: loop.falling(n, config.warm_steps, config.calm_steps),
-            on_step=on_step,
-            on_save=on_save,
-        )
-    finally:
-        loop.leave()
+    def begin() -> State:
+        return fresh(config, plan.seed, device)
+
+    return loop.trained(folder, plan, config, begin, make_gradients, card, device=device, on_step=on_step)
 
 
 def one(data: Data, number: int, rng: np.random.Generator) -> Sample:
@@ -307,21 +301,6 @@ def validated(
         logs.append(judged(network, sample, config)[1])
     network.train(was_training)
     return {name: float(np.mean([logged[name] for logged in logs])) for name in logs[0]}
-
-
-def write(state: State, config: ProstConfig, plan: Plan, folder: Path, given: Sequence[str] = ()) -> None:
-    """weights.safetensors, the weights averaged over the last steps, and their card."""
-    record = {
-        "network": record_of(network_of(config)),
-        "recipe": "homolog train prost",
-        "config": asdict(config),
-        "seed": plan.seed,
-        "steps": state.step,
-        "minutes": round(state.seconds / 60, 1),
-        "virtual_patients": [config.first_patient, config.first_patient + config.patients],
-        "given": list(given),
-    }
-    loop.write_weights(state, folder, record)
 
 
 def _require(volumes: Sequence[Path], labels: Sequence[Path], config: ProstConfig) -> None:

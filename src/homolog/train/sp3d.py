@@ -10,7 +10,6 @@ The same line again goes on from checkpoint.pt in its folder; a longer --minutes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from homolog.train.loop import OnStep, Plan, State
 from homolog.train.optimisers import AdamW
 from homolog.train.sp3d_adaptation import adapting
 from homolog.train.sp3d_data import Parts
-from homolog.train.volume_pairs import Stream, cohort_density, require_seeds
+from homolog.train.volume_pairs import Stream, cohort_density, require_seeds, seeds
 
 RECIPE = "homolog train sp3d"
 # What a drawn point costs: where fewer are found again than this, it does better to draw none.
@@ -53,32 +52,23 @@ def train(
     _require(config)
     network = begun(config, plan.seed)
     pairs = _pairs(config, network, plan.seed, volumes, landmarks)
-    loop.join(device)
-    network = network.to(device)
-    state = loop.resumed(State(network, AdamW(network.parameters(), config.rate)), folder)
 
-    def make_gradients(rng: np.random.Generator) -> dict[str, float]:
+    def begin() -> State:
+        there = network.to(device)
+        return State(there, AdamW(there.parameters(), config.rate))
+
+    def make_gradients(now: State, rng: np.random.Generator) -> dict[str, float]:
         if pairs is None:
             return shapes_step(network, *sp3d_data.shapes(config, rng), config)
-        held = pairs.at(state.step)
+        held = pairs.at(now.step)
         chosen = [held[int(rng.integers(len(held)))] for _ in range(config.pictures)]
         return volumes_step(network, [sp3d_data.parts(one, config, rng) for one in chosen], config, rng)
 
-    def on_save(now: State) -> None:
-        loop.write_weights(now, folder, record_of(now, config, plan, volumes))
+    def card(now: State) -> dict[str, Any]:
+        more = {"virtual_patients": seeds(config), "given": [path.name for path in volumes]}
+        return loop.card(now, plan, RECIPE, config, SP3D_NETS[config.net], **more)
 
-    try:
-        return loop.run(
-            state,
-            make_gradients,
-            plan,
-            folder,
-            rate=lambda n: loop.falling(n, config.warm_steps, config.calm_steps),
-            on_step=on_step,
-            on_save=on_save,
-        )
-    finally:
-        loop.leave()
+    return loop.trained(folder, plan, config, begin, make_gradients, card, device=device, on_step=on_step)
 
 
 def begun(config: Sp3dConfig, seed: int) -> Sp3dNet:
@@ -101,20 +91,6 @@ def _pairs(
         return None
     teachers = [] if config.teacher == "surf3d" else [adapting(network, config)]
     return sp3d_data.stream(config, network.config, cohort_density(landmarks), seed, volumes, teachers)
-
-
-def record_of(state: State, config: Sp3dConfig, plan: Plan, volumes: Sequence[Path]) -> dict[str, Any]:
-    """The card of the weights."""
-    return {
-        "network": asdict(SP3D_NETS[config.net]),
-        "recipe": RECIPE,
-        "config": asdict(config),
-        "seed": plan.seed,
-        "steps": state.step,
-        "minutes": round(state.seconds / 60, 1),
-        "virtual_patients": [config.first_patient, config.first_patient + config.patients],
-        "given": [path.name for path in volumes],
-    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ The same line again goes on from trained/checkpoint.pt; a longer --minutes goes 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from homolog.train.configs import TripletConfig
 from homolog.train.loop import OnStep, Plan, State
 from homolog.train.optimisers import AdamW, Momentum, Optimiser
 from homolog.train.triplet_data import Batch
-from homolog.train.volume_pairs import cohort_density, require_seeds
+from homolog.train.volume_pairs import cohort_density, require_seeds, seeds
 
 RECIPE = "homolog train triplet"
 NETS = {"paper": PAPER_PATCH, "best": BEST_PATCH}
@@ -57,30 +57,21 @@ def train(
     """
     config = chosen(config)
     _require(config)
-    loop.join(device)
-    torch.manual_seed(plan.seed)
-    network = PatchNet(NETS[config.net]).to(device)
-    state = loop.resumed(State(network, optimiser(network, config)), folder)
     stream = triplet_data.stream(config, NETS[config.net], cohort_density(landmarks), plan.seed, volumes)
 
-    def make_gradients(rng: np.random.Generator) -> dict[str, float]:
-        return step(network, triplet_data.batch(stream.at(state.step), config, rng), config, state.step)
+    def begin() -> State:
+        torch.manual_seed(plan.seed)
+        network = PatchNet(NETS[config.net]).to(device)
+        return State(network, optimiser(network, config))
 
-    def on_save(now: State) -> None:
-        loop.write_weights(now, folder, record_of(now, config, plan, volumes, len(landmarks)))
+    def make_gradients(now: State, rng: np.random.Generator) -> dict[str, float]:
+        return step(now.network, triplet_data.batch(stream.at(now.step), config, rng), config, now.step)
 
-    try:
-        return loop.run(
-            state,
-            make_gradients,
-            plan,
-            folder,
-            rate=lambda n: loop.falling(n, config.warm_steps, config.calm_steps),
-            on_step=on_step,
-            on_save=on_save,
-        )
-    finally:
-        loop.leave()
+    def card(now: State) -> dict[str, Any]:
+        more = {"virtual_patients": seeds(config), "given": [path.name for path in volumes]}
+        return loop.card(now, plan, RECIPE, config, NETS[config.net], **more, landmarked=len(landmarks))
+
+    return loop.trained(folder, plan, config, begin, make_gradients, card, device=device, on_step=on_step)
 
 
 def chosen(config: TripletConfig) -> TripletConfig:
@@ -113,23 +104,6 @@ def step(network: torch.nn.Module, batch: Batch, config: TripletConfig, number: 
     loss.backward()
     fpr95 = triplet_losses.false_positive_rate(anchor, positive, apart)
     return {"loss": float(loss.detach()), "fpr95": fpr95, **logged}
-
-
-def record_of(
-    state: State, config: TripletConfig, plan: Plan, volumes: Sequence[Path], landmarks: int
-) -> dict[str, Any]:
-    """The card of the weights."""
-    return {
-        "network": asdict(NETS[config.net]),
-        "recipe": RECIPE,
-        "config": asdict(config),
-        "seed": plan.seed,
-        "steps": state.step,
-        "minutes": round(state.seconds / 60, 1),
-        "virtual_patients": [config.first_patient, config.first_patient + config.patients],
-        "given": [path.name for path in volumes],
-        "landmarked": landmarks,
-    }
 
 
 def _require(config: TripletConfig) -> None:

@@ -123,6 +123,11 @@ def cohort_density(landmarks: Sequence[Keypoints] = ()) -> AffineDensity:
     return AffineDensity.of(list(landmarks) or [draw_patient(seed).landmarks() for seed in COHORT])
 
 
+def seeds(config: PairsConfig) -> list[int]:
+    """Of the virtual patients: the first, and the first that is none any more."""
+    return [config.first_patient, config.first_patient + config.patients]
+
+
 def require_seeds(config: PairsConfig) -> None:
     """Raises where patients would be trained on that are kept for tests."""
     last = config.first_patient + config.patients - 1
