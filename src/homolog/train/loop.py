@@ -147,6 +147,7 @@ def run(
     on_save  called with each checkpoint, in the first of several processes
     """
     log, began, saved = Log(folder, state.step), time.monotonic() - state.seconds, time.monotonic()
+    first = state.step
     for group in state.optimiser.param_groups:
         group.setdefault("first_lr", group["lr"])
     try:
@@ -163,8 +164,9 @@ def run(
                 save(state, folder, on_save)
                 saved = time.monotonic()
     finally:
-        # an interrupt loses nothing: the state is that of the last whole step
-        save(state, folder, on_save)
+        # an interrupt loses nothing: the state is that of the last whole step; and what never began leaves nothing
+        if state.step > first:
+            save(state, folder, on_save)
         log.close()
     return state
 

@@ -27,7 +27,7 @@ from homolog.train.loop import OnStep, Plan, State
 from homolog.train.optimisers import AdamW
 from homolog.train.sp3d_adaptation import adapting
 from homolog.train.sp3d_data import Parts
-from homolog.train.volume_pairs import Stream, cohort_density, require_seeds, seeds
+from homolog.train.volume_pairs import Stream, cohort_density, require_seeds, require_volumes, seeds
 
 RECIPE = "homolog train sp3d"
 # What a drawn point costs: where fewer are found again than this, it does better to draw none.
@@ -50,6 +50,7 @@ def train(
     landmarks  of a cohort, by whose local differences volumes are warped; else virtual patients'
     """
     _require(config)
+    require_volumes(volumes)
     network = begun(config, plan.seed)
     pairs = _pairs(config, network, plan.seed, volumes, landmarks)
 

@@ -27,7 +27,7 @@ from homolog.train.configs import TripletConfig
 from homolog.train.loop import OnStep, Plan, State
 from homolog.train.optimisers import AdamW, Momentum, Optimiser
 from homolog.train.triplet_data import Batch
-from homolog.train.volume_pairs import cohort_density, require_seeds, seeds
+from homolog.train.volume_pairs import cohort_density, require_seeds, require_volumes, seeds
 
 RECIPE = "homolog train triplet"
 NETS = {"paper": PAPER_PATCH, "best": BEST_PATCH}
@@ -57,6 +57,7 @@ def train(
     """
     config = chosen(config)
     _require(config)
+    require_volumes(volumes)
     stream = triplet_data.stream(config, NETS[config.net], cohort_density(landmarks), plan.seed, volumes)
 
     def begin() -> State:

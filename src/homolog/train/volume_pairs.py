@@ -138,6 +138,12 @@ def require_seeds(config: PairsConfig) -> None:
         )
 
 
+def require_volumes(paths: Sequence[Path]) -> None:
+    """Raises where a volume is not there, or cannot be read."""
+    for path in paths:
+        volumes.read_grid(path)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Parts of scans
 
