@@ -158,7 +158,9 @@ def test_stopping_in_the_middle_leaves_nothing_behind(number, code, said, tmp_pa
     before = listing(tmp_path)
     line = ["apply", "identity", "noise.nii", "--like", "noise.nii", "-o", "out/noise.nii.gz"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen([sys.executable, "-m", "homolog", *line], cwd=tmp_path, **pipes)
+    # a shell's background jobs ignore Ctrl-C, and so would what they start
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen([sys.executable, "-m", "homolog", *line], cwd=tmp_path, **pipes, **heeding)
     while not (written := list(tmp_path.glob("out/*"))) and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(number)
