@@ -545,7 +545,7 @@ def test_damaged_weights_and_those_of_another_network_are_refused(trained):
     config = Sp3dConfig(weights=str(trained))
     card = trained / "weights.json"
     for network_record, said in (
-        ({**asdict(SMALL), "widths": [4] * 8}, "do not fit"),
+        ({**asdict(SMALL), "widths": [4] * 8}, "not of the network that their card describes"),
         ({**asdict(SMALL), "widths": [4] * 7}, "eight"),
         ({**asdict(SMALL), "depth": 4}, "another network or version"),
         (None, "does not say"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from homolog.errors import BadInput
 from homolog.train import loop
 from homolog.train.loop import Plan, State
 
@@ -132,3 +134,22 @@ def test_several_processes_agree_and_average_their_gradients(tmp_path):
         ((network(inputs) - inputs.sum(1, keepdim=True)) ** 2).mean().backward()
         optimiser.step()
     assert torch.allclose(network.weight, first["weight"], atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Steps:
+    warm_steps: int = 1
+    calm_steps: int = 10
+
+
+def test_a_training_goes_on_with_the_options_it_began_with(tmp_path):
+    def trained(config: Steps, seed: int) -> State:
+        state, gradients = line()
+        plan = Plan(steps=2 + 2 * (tmp_path / "checkpoint.pt").exists(), seed=seed)
+        return loop.trained(tmp_path, plan, config, lambda: state, lambda now, rng: gradients(rng), lambda now: {})
+
+    trained(Steps(), 0)
+    for config, seed, told in ((Steps(calm_steps=20), 0, "calm_steps 10, not 20"), (Steps(), 1, "seed 0, not 1")):
+        with pytest.raises(BadInput, match=told):
+            trained(config, seed)
+    assert trained(Steps(), 0).step == 4

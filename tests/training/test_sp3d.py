@@ -82,13 +82,28 @@ def seen() -> Seen:
 
 def test_a_cell_names_the_voxel_of_its_point_as_the_detectors_channels_do():
     points = np.array([[3.2, 9.0, 14.6], [20.0, 0.0, 31.0], [40.0, 3.0, 3.0]])
-    cells = sp3d_losses.cells_of(points, 32, np.random.default_rng(0))
-    logits = torch.full((1, DUSTBIN + 1, 4, 4, 4), -20.0)
-    for place in np.ndindex(4, 4, 4):
-        logits[(0, int(cells[place]), *place)] = 20.0
-    found = (log_shuffled(logits)[0].exp() > 0.5).nonzero().tolist()
+    wanted = torch.from_numpy(sp3d_losses.wanted_of(points, 32, blur_vox=0.0))
+    found = (log_shuffled(wanted[None].log().clamp_min(-50))[0].exp() > 0.5).nonzero().tolist()
     # the third lies outside
     assert sorted(found) == [[3, 9, 15], [20, 0, 31]]
+
+
+def test_a_point_is_a_spot_round_its_place_over_all_cells_that_it_reaches():
+    point = np.array([[15.3, 10.8, 20.1]])
+    wanted = sp3d_losses.wanted_of(point, 32, blur_vox=0.8)
+    assert wanted.sum(axis=0) == pytest.approx(np.ones((4, 4, 4)), abs=1e-6)
+    spot = log_shuffled(torch.from_numpy(wanted)[None].log().clamp_min(-50))[0].exp().numpy().astype(float)
+    assert spot.sum() == pytest.approx(1, abs=1e-5)
+    where = np.stack(np.meshgrid(*3 * [np.arange(32)], indexing="ij"), axis=-1)
+    mean = (spot[..., None] * where).sum(axis=(0, 1, 2))
+    assert mean == pytest.approx(point[0], abs=0.03)
+    spread = (spot[..., None] * (where - mean) ** 2).sum(axis=(0, 1, 2)) ** 0.5
+    assert spread == pytest.approx([0.8] * 3, rel=0.05)
+    # two cells share it along x; a crowd in a cell is one point
+    assert (wanted[DUSTBIN] < 1).sum() == 2
+    crowd = sp3d_losses.wanted_of(np.array([[12.0, 12, 12], [13, 12, 12], [12, 11, 11]]), 32, blur_vox=0.8)
+    assert crowd[DUSTBIN, 1, 1, 1] == pytest.approx(0, abs=1e-6)
+    assert crowd.sum(axis=0) == pytest.approx(np.ones((4, 4, 4)), abs=1e-6)
 
 
 def test_points_are_found_in_both_volumes_and_lie_where_the_map_says():
@@ -112,12 +127,12 @@ def test_corresponding_parts_show_the_same_places():
 
 
 def test_points_of_the_parts_are_in_their_cells():
-    parts = sp3d_data.parts(seen(), SMALL, np.random.default_rng(1))
+    parts = sp3d_data.parts(seen(), replace(SMALL, blur_vox=0.0), np.random.default_rng(1))
     for n, side in enumerate((parts.seen.fixed, parts.seen.moving)):
         voxels = np.rint(side.grid.voxel(side.points) - parts.low[n]).astype(int)
         inside = voxels[((voxels >= 0) & (voxels < 32)).all(axis=1)]
         cells = {tuple(cell) for cell in inside // CELL}
-        assert {tuple(c) for c in (parts.cells[n] != DUSTBIN).nonzero().tolist()} == cells
+        assert {tuple(c) for c in (parts.wanted[n, DUSTBIN] == 0).nonzero().tolist()} == cells
 
 
 def test_volumes_that_share_hardly_any_points_are_left_out():
@@ -130,15 +145,27 @@ def test_volumes_that_share_hardly_any_points_are_left_out():
 
 
 def test_answers_that_are_right_cost_nothing_and_cells_count_as_they_are_weighed():
-    cells = torch.tensor([DUSTBIN, 5]).reshape(1, 2, 1, 1)
-    logits = torch.full((1, DUSTBIN + 1, 2, 1, 1), -30.0)
-    logits[0, DUSTBIN, 0], logits[0, 5, 1] = 30.0, 30.0
-    assert float(sp3d_losses.detection(logits, cells, 1.0)) == pytest.approx(0, abs=1e-6)
+    wanted = torch.zeros((1, DUSTBIN + 1, 2, 1, 1))
+    wanted[0, DUSTBIN, 0], wanted[0, 5, 1] = 1.0, 1.0
+    logits = 60 * wanted - 30
+    assert float(sp3d_losses.detection(logits, wanted, 1.0)) == pytest.approx(0, abs=1e-6)
     wrong = logits.clone()
     wrong[0, :, 0] = 0.0
     every = float(np.log(DUSTBIN + 1))
-    assert float(sp3d_losses.detection(wrong, cells, 1.0)) == pytest.approx(every / 2, rel=1e-5)
-    assert float(sp3d_losses.detection(wrong, cells, 0.25)) == pytest.approx(0.25 * every / 1.25, rel=1e-5)
+    assert float(sp3d_losses.detection(wrong, wanted, 1.0)) == pytest.approx(every / 2, rel=1e-5)
+    assert float(sp3d_losses.detection(wrong, wanted, 0.25)) == pytest.approx(0.25 * every / 1.25, rel=1e-5)
+
+
+def test_points_are_placed_where_the_likeliest_voxel_is_near_them():
+    wanted = torch.zeros((1, DUSTBIN + 1, 3, 1, 1))
+    wanted[0, DUSTBIN, 0], wanted[0, 73, 1], wanted[0, 146, 2] = 1.0, 1.0, 1.0
+    logits = wanted.clone()
+    # however likely it is that there is none, and whatever is said where there is none
+    logits[0, DUSTBIN], logits[0, 300, 0] = 5.0, 3.0
+    assert sp3d_losses.placed(logits, wanted) == 1
+    logits[0, 146 + 9, 2], logits[0, 73 + 2, 1] = 2.0, 2.0
+    assert sp3d_losses.placed(logits, wanted) == 0.5
+    assert sp3d_losses.placed(logits[:, :, :1], wanted[:, :, :1]) == 0
 
 
 def test_descriptors_of_the_same_place_attract_and_of_others_repel_beyond_a_margin():

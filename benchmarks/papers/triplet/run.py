@@ -22,7 +22,6 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +29,17 @@ os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THR
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
+import ten_patients
 import torch
 from common import SCANS, write_ours
 
 from homolog import Keypoints, Matches, Volume, weights
 from homolog.features import surf3d
 from homolog.features.configs import Surf3dConfig
-from homolog.groupwise import frog
 from homolog.io import volumes
 from homolog.kernels.threads import using_threads
-from homolog.matching.configs import EITHER
-from homolog.matching.nearest import match
 from homolog.matching.truth import correspondences
 from homolog.metrics.descriptors import Case, discrimination, retrieval
-from homolog.metrics.landmarks import spread
 from homolog.pipelines.describe import patch
 from homolog.space.transforms import Transform
 from homolog.synth.pairs import semi_synthetic
@@ -51,8 +47,6 @@ from homolog.synth.patients import between, draw_patient
 from homolog.train.volume_pairs import cohort_density
 
 HERE = Path(__file__).parent
-# The first virtual patient; networks are trained on seeds below 10 000.
-FIRST, PATIENTS, REGION, SPACING_MM = 21_000, 10, "chest-abdomen-pelvis", 2.0
 REAL, WARPS = ("chest-a", "chest-b"), 2
 KEYPOINTS, GROUP_KEYPOINTS = 4000, 5000
 DETECTOR = Surf3dConfig(sampling_mm=1.0, most=GROUP_KEYPOINTS)
@@ -69,7 +63,7 @@ def main() -> None:
     ways = descriptors(given.weights)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary, using_threads(1):
-        scans = patients((given.work or Path(temporary)) / "triplet_patients")
+        scans = ten_patients.scans((given.work or Path(temporary)) / "ten_patients")
         for setting, pairs in settings(scans, given.data).items():
             figures[setting] = told(list(pairs), ways)
             print(setting, *(f"  {name:8} {row}" for name, row in figures[setting].items()), sep="\n", flush=True)
@@ -110,19 +104,6 @@ def by_network(which: str, volume: Volume, points: Keypoints) -> Keypoints:
 # Who tells places apart
 
 
-def patients(folder: Path) -> list[Volume]:
-    """CTs of virtual patients, drawn once."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    for seed in range(FIRST, FIRST + PATIENTS):
-        path = folder / f"patient_{seed}.nii.gz"
-        if not path.exists():
-            patient = draw_patient(seed)
-            volumes.write(patient.scan(patient.grid(SPACING_MM, REGION)), path)
-        found.append(volumes.read(path, space=f"patient_{seed}"))
-    return found
-
-
 def settings(scans: Sequence[Volume], data: Path | None) -> dict[str, Iterator[Compared]]:
     out = {"warped": warped(scans, 1), "between": between_patients(scans)}
     if data is not None:
@@ -141,7 +122,11 @@ def warped(scans: Sequence[Volume], times: int) -> Iterator[Compared]:
 def between_patients(scans: Sequence[Volume]) -> Iterator[Compared]:
     for n in range(len(scans)):
         other = (n + 1) % len(scans)
-        yield scans[n], scans[other], between(draw_patient(FIRST + n), draw_patient(FIRST + other))
+        yield (
+            scans[n],
+            scans[other],
+            between(draw_patient(ten_patients.FIRST + n), draw_patient(ten_patients.FIRST + other)),
+        )
 
 
 def told(pairs: Sequence[Compared], ways: dict[str, Describe]) -> dict[str, dict[str, float]]:
@@ -190,26 +175,15 @@ def near(matches: Matches) -> Matches:
 
 
 def grouped(scans: Sequence[Volume], ways: dict[str, Describe]) -> dict[str, dict[str, float]]:
-    marks = [inside(draw_patient(FIRST + n).landmarks(), scan) for n, scan in enumerate(scans)]
+    known = ten_patients.marks(scans)
     points = [surf3d.detect(scan, replace(DETECTOR, descriptors=False)) for scan in scans]
-    before = spread([mark.moved_to(mark.position, "common") for mark in marks]).centroid_mm
-    figures: dict[str, dict[str, float]] = {"before": {"landmarks_mm": round(before, 3)}}
+    figures: dict[str, dict[str, float]] = {"before": {"landmarks_mm": round(ten_patients.as_stored_mm(known), 3)}}
     for name, way in ways.items():
         began = seconds()
         described = [way(scan, each) for scan, each in zip(scans, points, strict=True)]
-        matches = {(i, j): match(described[i], described[j], EITHER) for i, j in combinations(range(len(scans)), 2)}
-        group = frog.register(described, matches)
-        there = [
-            mark.moved_to(common.apply(mark.position), "common")
-            for mark, common in zip(marks, group.common_from_image, strict=True)
-        ]
-        ended = spread(there)
-        figures[name] = {"landmarks_mm": round(ended.centroid_mm, 3), "user_s": round(seconds() - began, 1)}
+        ended = ten_patients.landmarks_mm(described, known)
+        figures[name] = {"landmarks_mm": round(ended, 3), "user_s": round(seconds() - began, 1)}
     return figures
-
-
-def inside(marks: Keypoints, scan: Volume) -> Keypoints:
-    return marks[scan.grid.contains(marks.position)]
 
 
 def seconds() -> float:

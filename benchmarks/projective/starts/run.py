@@ -30,6 +30,7 @@ from common import SCANS, write_ours
 from homolog.errors import BadInput
 from homolog.io import volumes
 from homolog.kernels.threads import using_threads
+from homolog.metrics.poses import target_errors
 from homolog.nets.points import PointsNet, built
 from homolog.pipelines.align import align
 from homolog.projective.configs import AutoConfig
@@ -114,8 +115,7 @@ def tried(network: PointsNet, fine: pose_data.Subject, config: PoseConfig, numbe
 def off(pose_found: np.ndarray | None, points: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     if pose_found is None:
         return np.inf, np.inf
-    apart = points @ (pose_found[:3, :3] - truth[:3, :3]).T + pose_found[:3, 3] - truth[:3, 3]
-    return float(np.degrees(se3.angle(pose_found, truth))), float(np.linalg.norm(apart, axis=1).mean())
+    return float(np.degrees(se3.angle(pose_found, truth))), float(target_errors(points, pose_found, truth).mean())
 
 
 def summary(rows: list[np.ndarray]) -> dict[str, float]:

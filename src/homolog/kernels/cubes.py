@@ -7,7 +7,7 @@ from numba import njit
 
 from homolog.kernels import interpolate
 from homolog.kernels.arrays import reading
-from homolog.kernels.interpolate import cell_of
+from homolog.kernels.interpolate import linear_at
 from homolog.kernels.threads import over_planes
 
 
@@ -26,7 +26,6 @@ def sample_reference(
 def _cubes(flat, ni, nj, nk, centres, steps, axes, out):  # type: ignore[no-untyped-def]
     side = out.shape[1]
     middle = (side - 1) / 2
-    row, plane = np.uintp(nk), np.uintp(nj) * np.uintp(nk)
     for n in range(len(out)):
         step = steps[n]
         # the step along the cube's last axis, in voxels
@@ -38,17 +37,7 @@ def _cubes(flat, ni, nj, nk, centres, steps, axes, out):  # type: ignore[no-unty
                 j = centres[n, 1] + axes[1, 0] * u + axes[1, 1] * v - dj * middle
                 k = centres[n, 2] + axes[2, 0] * u + axes[2, 1] * v - dk * middle
                 for r in range(side):
-                    i0, i1, fi = cell_of(i + di * r, ni)
-                    j0, j1, fj = cell_of(j + dj * r, nj)
-                    k0, k1, fk = cell_of(k + dk * r, nk)
-                    a, b = i0 * plane + j0 * row, i0 * plane + j1 * row
-                    c, d = i1 * plane + j0 * row, i1 * plane + j1 * row
-                    va = flat[a + k0] + fk * (flat[a + k1] - flat[a + k0])
-                    vb = flat[b + k0] + fk * (flat[b + k1] - flat[b + k0])
-                    vc = flat[c + k0] + fk * (flat[c + k1] - flat[c + k0])
-                    vd = flat[d + k0] + fk * (flat[d + k1] - flat[d + k0])
-                    low = va + fj * (vb - va)
-                    out[n, p, q, r] = low + fi * (vc + fj * (vd - vc) - low)
+                    out[n, p, q, r] = linear_at(flat, ni, nj, nk, i + di * r, j + dj * r, k + dk * r)
 
 
 def sample(data: np.ndarray, centres: np.ndarray, steps: np.ndarray, axes: np.ndarray, side: int) -> np.ndarray:

@@ -119,7 +119,7 @@ def moved_to(matrix, points, n):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always", cache=True)
-def _linear_at(flat, ni, nj, nk, x, y, z):  # type: ignore[no-untyped-def]
+def linear_at(flat, ni, nj, nk, x, y, z):  # type: ignore[no-untyped-def]
     i0, i1, fx = cell_of(x, ni)
     j0, j1, fy = cell_of(y, nj)
     k0, k1, fz = cell_of(z, nk)
@@ -139,7 +139,7 @@ def _linear_at(flat, ni, nj, nk, x, y, z):  # type: ignore[no-untyped-def]
 def _linear_points(flat, ni, nj, nk, matrix, points, outside, out):  # type: ignore[no-untyped-def]
     for n in range(len(out)):
         x, y, z = moved_to(matrix, points, n)
-        out[n] = _linear_at(flat, ni, nj, nk, x, y, z) if _is_inside(x, y, z, ni, nj, nk) else outside
+        out[n] = linear_at(flat, ni, nj, nk, x, y, z) if _is_inside(x, y, z, ni, nj, nk) else outside
 
 
 @njit(nogil=True, cache=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+
+from homolog.errors import BadInput
+
+Net = TypeVar("Net", bound=nn.Module)
 
 # Channels a group of group normalisation.
 GROUP = 8
@@ -24,6 +28,17 @@ def activation(smooth: bool, *, inplace: bool = False) -> nn.Module:
 def halving(smooth: bool) -> nn.Module:
     """The mean or the maximum of four pixels."""
     return nn.AvgPool2d(2) if smooth else nn.MaxPool2d(2)
+
+
+def ready(network: Net, state: dict[str, torch.Tensor]) -> Net:
+    """A network with these weights, of which nothing changes any more."""
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise BadInput(
+            "the weights are not of the network that their card describes", "copy both files again, or train anew"
+        ) from error
+    return network.eval().requires_grad_(False)
 
 
 class Bottleneck(nn.Module):

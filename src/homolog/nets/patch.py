@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from homolog.errors import BadInput
-from homolog.nets.blocks import GROUP
+from homolog.nets.blocks import GROUP, ready
 from homolog.nets.configs import PatchNetConfig
 
 # Voxels along a convolution's side, and along that of a block whose maximum is kept.
@@ -52,14 +52,7 @@ def standardised(patches: torch.Tensor) -> torch.Tensor:
 
 def built(config: PatchNetConfig, state: dict[str, torch.Tensor]) -> PatchNet:
     """A network ready to describe with these weights; nothing in it changes any more."""
-    network = PatchNet(config)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise BadInput(
-            "the weights are not of the network that their card describes", "copy both files again, or train anew"
-        ) from error
-    return network.eval().requires_grad_(False)
+    return ready(PatchNet(config), state)
 
 
 def _sides(config: PatchNetConfig) -> list[int]:

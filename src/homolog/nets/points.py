@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from homolog.nets.blocks import ready
 from homolog.nets.configs import PointsNetConfig
 from homolog.nets.place_maps import PlaceMaps, entry, squares
 from homolog.nets.shown import shown
@@ -33,6 +34,4 @@ class PointsNet(PlaceMaps):
 
 def built(config: PointsNetConfig, state: dict[str, torch.Tensor]) -> PointsNet:
     """A network ready to look with these weights; nothing in it changes any more."""
-    network = PointsNet(config)
-    network.load_state_dict(state)
-    return network.eval().requires_grad_(False)
+    return ready(PointsNet(config), state)

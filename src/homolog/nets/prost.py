@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from homolog.nets import place_maps
-from homolog.nets.blocks import Bottleneck, activation, halving, recomputed
+from homolog.nets.blocks import Bottleneck, activation, halving, ready, recomputed
 from homolog.nets.configs import ProstNetConfig, of_record
 from homolog.nets.prost_marks import Marks
 from homolog.nets.shown import shown
@@ -100,9 +100,7 @@ class ProstNet(nn.Module):
 def built(config: ProstNetConfig, state: dict[str, torch.Tensor] | None = None) -> ProstNet:
     """A network ready to compare with, with these weights or else drawn ones; nothing in it changes any more."""
     network = ProstNet(config)
-    if state is not None:
-        network.load_state_dict(state)
-    return network.eval().requires_grad_(False)
+    return ready(network, network.state_dict() if state is None else state)
 
 
 def config_of(record: dict[str, Any]) -> ProstNetConfig:

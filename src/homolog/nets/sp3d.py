@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from homolog.errors import BadInput
+from homolog.nets.blocks import ready
 from homolog.nets.configs import Sp3dNetConfig
 
 # Voxels along the side of a cell, and the answers about it: one for each voxel, and none of them (the dustbin), last.
@@ -157,12 +158,8 @@ def log_shuffled(logits: torch.Tensor) -> torch.Tensor:
 
 def built(config: Sp3dNetConfig, state: dict[str, torch.Tensor]) -> Sp3dNet:
     """A network ready to look with these weights; nothing in it changes any more."""
-    network = Sp3dNet(config)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise BadInput(f"these weights do not fit their network ({str(error)[:300]})", "train anew") from error
-    _fold(network.eval().requires_grad_(False))
+    network = ready(Sp3dNet(config), state)
+    _fold(network)
     return network
 
 

@@ -37,6 +37,12 @@ def points_in(
     return LEANING * lean.float(), inside * known[row.clamp(0, rows - 1), column.clamp(0, columns - 1)]
 
 
+def width_of(places: torch.Tensor) -> float:
+    """How far the rays of a picture lean from its one side to the other, the longer way; places (3, rows, columns)."""
+    lean = places[:2].flatten(1)
+    return float((lean.max(1).values - lean.min(1).values).max())
+
+
 def pixels_of(where: np.ndarray, camera: Camera) -> np.ndarray:
     """(..., 2) pixels, (column, row), of places as `places_of` gives them."""
     return np.asarray(where / LEANING * camera.focal_mm / np.array(camera.pitch_mm[::-1]) + np.array(camera.centre_px))

@@ -14,7 +14,7 @@ from homolog.errors import BadInput
 from homolog.nets.place_maps import positions, spreads
 from homolog.nets.points import PointsNet
 from homolog.projective.landmarks import LandmarkPose, Seen, pose_from_landmarks
-from homolog.projective.leaning import pixels_of, places_of
+from homolog.projective.leaning import pixels_of, places_of, width_of
 from homolog.projective.resizing import resized
 from homolog.space.camera import Camera
 from homolog.space.projection import Projection
@@ -57,5 +57,4 @@ def found_in(network: PointsNet, small: Projection) -> tuple[np.ndarray, np.ndar
         maps = network(torch.as_tensor(small.data, device=device)[None, None], places)
         where = positions(maps, places)
         apart = spreads(maps, where, places).clamp_min(0).sqrt()
-    width = float(places[:2].flatten(1).max(1).values.sub(places[:2].flatten(1).min(1).values).max())
-    return where[0].double().cpu().numpy(), (apart[0] < SPREAD * width).cpu().numpy()
+    return where[0].double().cpu().numpy(), (apart[0] < SPREAD * width_of(places)).cpu().numpy()

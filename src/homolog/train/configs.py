@@ -89,7 +89,7 @@ class PoseConfig:
 
 @dataclass(frozen=True)
 class PairsConfig:
-    """Which pairs of volumes are drawn, what of them is held. What is None depends on the network."""
+    """Which pairs of volumes are drawn, and what of them is held."""
 
     patients: int = 4000
     """Virtual patients to draw from."""
@@ -116,10 +116,6 @@ class PairsConfig:
     """mm, the voxels on which keypoints are detected."""
     keypoints: int = 4000
     """Keypoints of each volume at most, the strongest."""
-    within_mm: float = 8.0
-    """mm, how near to each other corresponding keypoints are."""
-    between_mm: float = 3.0
-    """mm, the same of two patients: each has a grain of its own, so that what is farther apart is mostly chance."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +124,10 @@ class TripletConfig(PairsConfig):
 
     net: Literal["paper", "best"] = "best"
     """The network: as published, or a modern one."""
+    within_mm: float = 8.0
+    """mm, how near to each other corresponding keypoints are."""
+    between_mm: float = 3.0
+    """mm, the same of two patients: each has a grain of its own, so that what is farther apart is mostly chance."""
     most: int = 1500
     """Corresponding keypoints of a pair of volumes at most."""
     batch: int = 1000
@@ -160,8 +160,13 @@ class TripletConfig(PairsConfig):
 
 @dataclass(frozen=True)
 class Sp3dConfig(PairsConfig):
-    """How SP3D is trained. What is None depends on the stage."""
+    """How SP3D is trained."""
 
+    between: float | None = 0.0
+    """Share of the virtual pairs that are two different patients."""
+    local: float | None = 0.0
+    """Share of the warps that are drawn as patients differ around landmarks, which is much. The others turn, stretch
+    and shift by as much as people lie and are built differently."""
     net: Literal["full", "light"] = "light"
     """The network: widths as published, or fewer, for a processor."""
     stage: Literal["shapes", "volumes"] = "volumes"
@@ -181,6 +186,8 @@ class Sp3dConfig(PairsConfig):
     """Pictures of solids, or pairs of parts of volumes, that one step looks at."""
     points_mm: float = 3.0
     """mm, how near to each other points of both volumes are to be one that is found again."""
+    blur_vox: float = 0.8
+    """Voxels, the standard deviation of the spot that marks a point; published: 0, its voxel alone."""
     dustbin: float = 0.2
     """How much cells without a point count beside those with one; published: 1."""
     places: int = 768

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -62,6 +62,7 @@ class State:
     """All that a checkpoint holds; the one thing here that changes.
 
     averaged  the weights, averaged over the last steps
+    options   of the recipe: a checkpoint of other ones is not gone on from
     """
 
     network: nn.Module
@@ -69,6 +70,7 @@ class State:
     averaged: dict[str, torch.Tensor] = field(default_factory=dict)
     step: int = 0
     seconds: float = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.averaged:
@@ -76,7 +78,9 @@ class State:
 
 
 class Falling(Protocol):
-    """What a recipe's Config says of its rate, see `falling`."""
+    """A recipe's Config, a dataclass, and what it says of its rate, see `falling`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def warm_steps(self) -> int: ...
@@ -104,7 +108,9 @@ def trained(
     """
     join(device)
     try:
-        state = resumed(begin(), folder)
+        state = begin()
+        state.options = {**asdict(config), "seed": plan.seed}
+        state = resumed(state, folder)
         return run(
             state,
             lambda rng: make_gradients(state, rng),
@@ -198,6 +204,7 @@ def save(state: State, folder: Path, on_save: Callable[[State], None] | None = N
         "averaged": state.averaged,
         "step": state.step,
         "seconds": state.seconds,
+        "options": state.options,
     }
     with writing(folder / "checkpoint.pt") as part:
         torch.save(held, part)
@@ -222,6 +229,7 @@ def resumed(state: State, folder: Path) -> State:
         return state
     device = next(state.network.parameters()).device
     held = torch.load(path, map_location=device, weights_only=True)
+    _require_same(state.options, held.get("options", state.options), path)
     try:
         state.network.load_state_dict(held["network"])
         state.optimiser.load_state_dict(held["optimiser"])
@@ -229,7 +237,15 @@ def resumed(state: State, folder: Path) -> State:
         raise BadInput(
             f"{path} is of another network than the one to train", "train into another folder with --out"
         ) from error
-    return State(state.network, state.optimiser, held["averaged"], held["step"], held["seconds"])
+    return State(state.network, state.optimiser, held["averaged"], held["step"], held["seconds"], state.options)
+
+
+def _require_same(asked: dict[str, Any], begun: dict[str, Any], path: Path) -> None:
+    """Raises where a training would go on with other options than it began with: its card would tell half of it."""
+    others = [name for name in asked if name in begun and asked[name] != begun[name]]
+    if others:
+        told = ", ".join(f"{name} {begun[name]}, not {asked[name]}" for name in others[:3])
+        raise BadInput(f"{path} is of a training with {told}", "the same options, or another folder with --out")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 
 from homolog.errors import BadInput
+from homolog.metrics.poses import target_errors
 from homolog.nets.configs import PointsNetConfig
 from homolog.nets.points import PointsNet, built
+from homolog.projective.leaning import width_of
 from homolog.projective.pointing import pose_by_points
 from homolog.space import se3
 from homolog.space.projection import Projection
@@ -81,9 +83,8 @@ def step(network: torch.nn.Module, batch: Batch, config: PoseConfig) -> dict[str
     """Leaves the gradients of a step in the network, and says what to log."""
     device = next(network.parameters()).device
     maps = network(batch.pictures.to(device), batch.places.to(device))
-    lean = batch.places[:2].flatten(1)
     # the width of a pixel of the maps, as rays lean
-    pixel = float((lean.max(1).values - lean.min(1).values).max()) / (max(maps.shape[2:]) - 1)
+    pixel = width_of(batch.places) / (max(maps.shape[2:]) - 1)
     places = config.places * off_places(maps, batch.places, batch.where, batch.there)
     peaks = off_peaks(maps, batch.places, batch.where, batch.there, PEAK * pixel)
     peaks = config.maps * (peaks + NOWHERE * off_nowhere(maps, batch.places, batch.there))
@@ -120,7 +121,6 @@ def _off(network: PointsNet, subject: Subject, batch: Batch) -> list[tuple[float
         except BadInput:
             out.append((np.inf, np.inf))
             continue
-        apart = subject.points_mm @ (pose[:3, :3] - truth[:3, :3]).T + pose[:3, 3] - truth[:3, 3]
-        turned = float(np.degrees(se3.angle(pose, truth)))
-        out.append((turned, float(np.linalg.norm(apart, axis=1).mean())))
+        apart_mm = target_errors(subject.points_mm, pose, truth)
+        out.append((float(np.degrees(se3.angle(pose, truth))), float(apart_mm.mean())))
     return out

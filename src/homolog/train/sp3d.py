@@ -98,13 +98,13 @@ def _pairs(
 # Steps: each leaves its gradients in the network, and says what to log
 
 
-def shapes_step(network: Sp3dNet, pictures: torch.Tensor, cells: torch.Tensor, config: Sp3dConfig) -> dict[str, float]:
+def shapes_step(network: Sp3dNet, pictures: torch.Tensor, wanted: torch.Tensor, config: Sp3dConfig) -> dict[str, float]:
     """To find the points of solids."""
     device = next(network.parameters()).device
-    logits = network.detector_only(pictures.to(device))
-    loss = sp3d_losses.detection(logits, cells.to(device), config.dustbin)
+    logits, wanted = network.detector_only(pictures.to(device)), wanted.to(device)
+    loss = sp3d_losses.detection(logits, wanted, config.dustbin)
     loss.backward()
-    return {"loss": float(loss.detach()), "right": _right(logits, cells.to(device))}
+    return {"loss": float(loss.detach()), "placed": sp3d_losses.placed(logits, wanted)}
 
 
 def volumes_step(
@@ -113,10 +113,10 @@ def volumes_step(
     """To find points in both volumes, and to describe places alike."""
     device = next(network.parameters()).device
     pictures = torch.cat([one.pictures for one in several]).to(device)
-    cells = torch.cat([one.cells for one in several]).to(device)
+    wanted = torch.cat([one.wanted for one in several]).to(device)
     levels = network.levels(pictures)
     logits = network.detector(levels.eighth)
-    found = {"detection": sp3d_losses.detection(logits, cells, config.dustbin)}
+    found = {"detection": sp3d_losses.detection(logits, wanted, config.dustbin)}
     if config.describe:
         found["description"] = config.describe * _described(network, levels, several, config)
     if config.repeat:
@@ -124,7 +124,7 @@ def volumes_step(
     loss = torch.stack(list(found.values())).sum()
     loss.backward()
     logged = {name: float(one.detach()) for name, one in {"loss": loss, **found}.items()}
-    return {**logged, "right": _right(logits, cells)}
+    return {**logged, "placed": sp3d_losses.placed(logits, wanted)}
 
 
 def _described(network: Sp3dNet, levels: Any, several: Sequence[Parts], config: Sp3dConfig) -> torch.Tensor:
@@ -155,18 +155,6 @@ def _repeated(
 
 def _apart(place_mm: np.ndarray, apart_mm: float) -> np.ndarray:
     return np.asarray(((place_mm[:, None] - place_mm[None]) ** 2).sum(2) > apart_mm**2)
-
-
-def _right(logits: torch.Tensor, cells: torch.Tensor) -> float:
-    """Of cells with a point, the share whose likeliest answer lies within a voxel of it."""
-    there = cells != CELL**3
-    if not there.any():
-        return 0.0
-    found = logits.detach().argmax(1)[there].cpu()
-    wanted = cells[there].cpu()
-    one, other = (torch.stack(torch.unravel_index(each, (CELL, CELL, CELL)), 1) for each in (found % CELL**3, wanted))
-    near = ((one - other).abs() <= 1).all(1) & (found < CELL**3)
-    return float(near.float().mean())
 
 
 def _require(config: Sp3dConfig) -> None:

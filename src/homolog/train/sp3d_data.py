@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from homolog.features import surf3d
 from homolog.features.configs import Sp3dConfig as LookConfig
-from homolog.features.configs import Surf3dConfig
 from homolog.features.sp3d_picture import picture_of
 from homolog.matching.truth import correspondences
 from homolog.nets.configs import Sp3dNetConfig
@@ -24,8 +22,8 @@ from homolog.synth.configs import ShapeConfig
 from homolog.synth.local_affines import AffineDensity
 from homolog.synth.shapes import draw_shapes
 from homolog.train.configs import Sp3dConfig
-from homolog.train.sp3d_losses import cells_of
-from homolog.train.volume_pairs import Source, Stream, VolumePair
+from homolog.train.sp3d_losses import wanted_of
+from homolog.train.volume_pairs import Source, Stream, VolumePair, keypoints_of
 
 # A pair with fewer points to be found than this teaches little.
 LEAST_POINTS = 50
@@ -68,14 +66,14 @@ class Parts:
     """Corresponding parts of two volumes.
 
     pictures        (2, 1, S, S, S) float32: the fixed one, the moving one
-    cells           (2, s, s, s) int64, see `sp3d_losses.cells_of`
+    wanted          (2, 513, s, s, s) float32, see `sp3d_losses.wanted_of`
     places, others  (M, 3) float32 voxels of the fixed part and of the moving one, that correspond
     place_mm        (M, 3) LPS mm of the fixed volume
     low             (2, 3) int64: where the parts begin in their pictures
     """
 
     pictures: torch.Tensor
-    cells: torch.Tensor
+    wanted: torch.Tensor
     places: torch.Tensor
     others: torch.Tensor
     place_mm: np.ndarray
@@ -84,11 +82,11 @@ class Parts:
 
 
 def shapes(config: Sp3dConfig, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures (N, 1, S, S, S) of solids, and cells."""
+    """Pictures (N, 1, S, S, S) of solids, and what is wanted of each (N, 513, s, s, s)."""
     drawn = [draw_shapes(rng, ShapeConfig(side=config.side_vox)) for _ in range(config.pictures)]
     pictures = np.stack([one.picture for one in drawn])[:, None]
-    cells = np.stack([cells_of(one.points, config.side_vox, rng) for one in drawn])
-    return torch.from_numpy(pictures), torch.from_numpy(cells)
+    wanted = np.stack([wanted_of(one.points, config.side_vox, config.blur_vox) for one in drawn])
+    return torch.from_numpy(pictures), torch.from_numpy(wanted)
 
 
 def stream(
@@ -105,7 +103,7 @@ def stream(
     """
     known = list(teachers)
     if config.teacher != "adapted":
-        known.append(lambda volume: _surf(volume, config))
+        known.append(lambda volume: keypoints_of(volume, config))
     return Stream(Source(config, density, given), lambda two, rng: seen_of(config, net, known, two), seed)
 
 
@@ -127,11 +125,6 @@ def _found_again(teacher: Teacher, config: Sp3dConfig, two: VolumePair) -> tuple
     return here, np.asarray(two.moving_from_fixed.apply(here)).reshape(-1, 3)
 
 
-def _surf(volume: Volume, config: Sp3dConfig) -> Keypoints:
-    asked = Surf3dConfig(sampling_mm=config.sampling_mm, most=config.keypoints, descriptors=False)
-    return surf3d.detect(volume, asked)
-
-
 def _side(volume: Volume, config: Sp3dConfig, net: Sp3dNetConfig, points: np.ndarray) -> Side:
     picture = picture_of(volume, LookConfig(sampling_mm=config.voxel_mm), net.window_hu)
     shape = np.maximum(picture.grid.shape, config.side_vox)
@@ -147,15 +140,15 @@ def parts(seen: Seen, config: Sp3dConfig, rng: np.random.Generator) -> Parts:
     side, middle = config.side_vox, seen.fixed.points[int(rng.integers(len(seen.fixed.points)))]
     there = np.asarray(seen.moving_from_fixed.apply(middle[None]))[0]
     low = np.stack([_low(one, at, side, rng) for one, at in ((seen.fixed, middle), (seen.moving, there))])
-    pictures, cells = [], []
+    pictures, wanted = [], []
     for one, start in zip((seen.fixed, seen.moving), low, strict=True):
         cut = one.picture[tuple(slice(a, a + side) for a in start)].astype(np.float32)
         pictures.append(_shown(cut, config, rng))
-        cells.append(cells_of(one.grid.voxel(one.points) - start, side, rng))
+        wanted.append(wanted_of(one.grid.voxel(one.points) - start, side, config.blur_vox))
     places = _places(seen, low, config, rng)
     return Parts(
         torch.from_numpy(np.stack(pictures)[:, None]),
-        torch.from_numpy(np.stack(cells)),
+        torch.from_numpy(np.stack(wanted)),
         torch.from_numpy(places[0].astype(np.float32)),
         torch.from_numpy(places[1].astype(np.float32)),
         seen.fixed.grid.world(places[0] + low[0]),

@@ -1,41 +1,59 @@
 """What SP3D is taught by.
 
 logits  (N, 513, d, h, w), as the detector gives them; cells are 8x8x8 voxels, the last channel is the dustbin
-cells   (N, d, h, w) int64, which channel is right
+wanted  (N, 513, d, h, w) float32, what they are to say: probabilities over the channels
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from homolog.nets.sp3d import CELL, DUSTBIN
 
 
-def cells_of(points: np.ndarray, side_vox: int, rng: np.random.Generator) -> np.ndarray:
-    """(d, h, w) int64: of each cell the voxel that a point (N, 3) of a picture is in, or the dustbin.
+def wanted_of(points: np.ndarray, side_vox: int, blur_vox: float) -> np.ndarray:
+    """(513, d, h, w) float32: of each cell how likely a point (N, 3) of a picture is to be said in each voxel.
 
-    Of several points in a cell one is drawn.
+    A point is a Gaussian of that deviation round its place, a whole one of all cells together; 0: its voxel.
     """
+    reach = int(np.ceil(2.5 * blur_vox))
+    padded = np.zeros([side_vox + 2 * reach] * 3, np.float32)
+    nearest = np.rint(points).astype(int)
+    inside = ((nearest >= 0) & (nearest < side_vox)).all(axis=1)
+    around = np.arange(-reach, reach + 1)
+    for point, voxel in zip(points[inside], nearest[inside], strict=True):
+        along = (
+            np.exp(-0.5 * ((voxel + around[:, None] - point) / max(blur_vox, 1e-3)) ** 2) if reach else np.ones((1, 3))
+        )
+        i, j, k = (along / along.sum(axis=0)).T
+        padded[tuple(slice(at, at + len(around)) for at in voxel)] += i[:, None, None] * j[:, None] * k
+    kept = slice(reach, reach + side_vox)
     count = side_vox // CELL
-    cells = np.full((count, count, count), DUSTBIN, np.int64)
-    voxels = np.rint(points).astype(int)
-    voxels = voxels[((voxels >= 0) & (voxels < side_vox)).all(axis=1)]
-    for voxel in voxels[rng.permutation(len(voxels))]:
-        inner = voxel % CELL
-        cells[tuple(voxel // CELL)] = (inner[0] * CELL + inner[1]) * CELL + inner[2]
-    return cells
+    cells = padded[kept, kept, kept].reshape(count, CELL, count, CELL, count, CELL).transpose(1, 3, 5, 0, 2, 4)
+    likely = cells.reshape(DUSTBIN, count, count, count)
+    likely = likely / np.maximum(likely.sum(axis=0), 1)
+    nothing = np.maximum(0, 1 - likely.sum(axis=0, keepdims=True))
+    return np.concatenate((likely, nothing)).astype(np.float32)
 
 
-def detection(logits: torch.Tensor, cells: torch.Tensor, dustbin: float) -> torch.Tensor:
+def detection(logits: torch.Tensor, wanted: torch.Tensor, dustbin: float) -> torch.Tensor:
     """Cross entropy over the voxels of a cell and the dustbin.
 
     dustbin  how much cells without a point count beside those with one
     """
-    terms = functional.cross_entropy(logits, cells, reduction="none")
-    weights = torch.where(cells == DUSTBIN, dustbin, 1.0)
-    return (terms * weights).sum() / weights.sum()
+    counted = torch.cat((wanted[:, :DUSTBIN], dustbin * wanted[:, DUSTBIN:]), 1)
+    return -(counted * logits.log_softmax(1)).sum() / counted.sum()
+
+
+def placed(logits: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Of cells with a point, the share whose likeliest voxel lies within one of it along each axis."""
+    there = wanted[:, DUSTBIN] < 0.5
+    if not there.any():
+        return 0.0
+    best = [each[:, :DUSTBIN].detach().argmax(1)[there] for each in (logits, wanted)]
+    found, right = (torch.stack(torch.unravel_index(one, (CELL, CELL, CELL)), 1) for one in best)
+    return float(((found - right).abs() <= 1).all(1).float().mean())
 
 
 def description(

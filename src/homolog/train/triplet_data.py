@@ -10,16 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from homolog.features import surf3d
-from homolog.features.configs import Surf3dConfig
 from homolog.features.patch_descriptor import patches
 from homolog.matching.truth import correspondences
 from homolog.nets.configs import PatchNetConfig
-from homolog.space.keypoints import Keypoints
-from homolog.space.volume import Volume
 from homolog.synth.local_affines import AffineDensity
 from homolog.train.configs import TripletConfig
-from homolog.train.volume_pairs import Source, Stream, VolumePair
+from homolog.train.volume_pairs import Source, Stream, VolumePair, keypoints_of
 
 # A pair with fewer correspondences than this teaches little.
 LEAST_PAIRS = 50
@@ -67,7 +63,7 @@ def stream(
 def compared(config: TripletConfig, net: PatchNetConfig, two: VolumePair, rng: np.random.Generator) -> Pair | None:
     """The patches of corresponding keypoints; None where there are too few."""
     sides = (two.fixed, two.moving)
-    points = [_keypoints(volume, config) for volume in sides]
+    points = [keypoints_of(volume, config) for volume in sides]
     within_mm = config.between_mm if two.of_two else config.within_mm
     pairs = correspondences(points[0], points[1], two.moving_from_fixed, within_mm=within_mm).pairs
     if len(pairs) < LEAST_PAIRS:
@@ -99,11 +95,6 @@ def batch(pairs: Sequence[Pair], config: TripletConfig, rng: np.random.Generator
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Helpers
-
-
-def _keypoints(volume: Volume, config: TripletConfig) -> Keypoints:
-    asked = Surf3dConfig(sampling_mm=config.sampling_mm, most=config.keypoints, descriptors=False)
-    return surf3d.detect(volume, asked)
 
 
 def _scaled(cut: np.ndarray) -> np.ndarray:

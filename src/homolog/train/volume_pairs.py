@@ -16,6 +16,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from homolog.errors import BadInput
+from homolog.features import surf3d
+from homolog.features.configs import Surf3dConfig
 from homolog.io import volumes
 from homolog.space.grid import Grid
 from homolog.space.keypoints import Keypoints
@@ -116,6 +118,12 @@ class Stream(Generic[Made]):
             if found is not None:
                 return found
         raise BadInput("volumes to train on have hardly any keypoints in common", "give CTs of the trunk")
+
+
+def keypoints_of(volume: Volume, config: PairsConfig) -> Keypoints:
+    """The strongest of 3D-SURF's points, not described."""
+    asked = Surf3dConfig(sampling_mm=config.sampling_mm, most=config.keypoints, descriptors=False)
+    return surf3d.detect(volume, asked)
 
 
 def cohort_density(landmarks: Sequence[Keypoints] = ()) -> AffineDensity:
