@@ -26,7 +26,12 @@ from homolog.nets.sp3d import CELL, DESCRIPTOR_REACH, DETECTOR_REACH, Sp3dNet, b
 from homolog.pipelines import sp3d as pipeline
 
 SMALL = Sp3dNetConfig(
-    widths=(4, 4, 6, 6, 8, 8, 8, 8), detector=12, descriptor_middle=(6, 5, 7), descriptor=12, window_hu=(-1000, 1000)
+    widths=(4, 4, 6, 6, 8, 8, 8, 8),
+    detector=12,
+    finer=True,
+    descriptor_middle=(6, 5, 7),
+    descriptor=12,
+    window_hu=(-1000, 1000),
 )
 VOXEL_MM = 1.5
 
@@ -116,7 +121,28 @@ def test_channels_are_the_voxels_of_a_cell():
     torch.testing.assert_close(cells, 1 - likely[:, 512])
 
 
-@pytest.mark.parametrize("config", [SMALL, replace(SMALL, norm="batch"), replace(SMALL, norm="layer")])
+@pytest.mark.parametrize("side", [2, 4])
+def test_finer_answers_are_of_their_own_voxels(side):
+    net, voxels = network(), torch.randn(16, 24, 8)
+    # each place answers for a cube of voxels, in their order
+    cubes = voxels.reshape(16 // side, side, 24 // side, side, 8 // side, side).permute(1, 3, 5, 0, 2, 4)
+    answers = cubes.reshape(1, side**3, 16 // side, 24 // side, 8 // side)
+    levels = net.levels(torch.rand(1, 1, 16, 24, 8))
+    without = net.detector(levels)
+    head = net.detector.at_half if side == 2 else net.detector.at_quarter
+    hook = head.register_forward_hook(lambda _, __, out: out + answers)
+    given = net.detector(levels) - without
+    hook.remove()
+    for z, y, x in np.ndindex(16, 24, 8):
+        channel = ((z % 8) * 8 + y % 8) * 8 + x % 8
+        assert float(given[0, channel, z // 8, y // 8, x // 8]) == pytest.approx(float(voxels[z, y, x]), abs=1e-5)
+    assert (given[0, 512] == 0).all()
+
+
+KINDS = [{}, {"norm": "batch"}, {"norm": "layer"}, {"finer": False}]
+
+
+@pytest.mark.parametrize("config", [replace(SMALL, **kind) for kind in KINDS])
 def test_descriptors_of_places_are_those_of_the_whole(config):
     net, pictures = network(config), torch.rand(2, 1, 24, 16, 32)
     logits, whole = net(pictures)
@@ -151,7 +177,7 @@ def test_a_gradient_reaches_every_weight_through_places_alone():
     net.load_state_dict(drawn(replace(SMALL, norm="batch")))
     levels = net.levels(torch.rand(2, 1, 16, 16, 16))
     some = net.described_at(levels, torch.rand(50, 3) * 15, torch.arange(50) % 2)
-    (some @ torch.randn(12, 3)).square().mean().add(net.detector(levels.eighth).square().mean()).backward()
+    (some @ torch.randn(12, 3)).square().mean().add(net.detector(levels).square().mean()).backward()
     # the shift before a softmax or a normalisation may have none; the rest has
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for n, p in net.named_parameters() if "weight" in n)
 

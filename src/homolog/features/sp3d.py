@@ -97,7 +97,7 @@ def _peaks(
     block: Block, picture: Picture, levels_of: LevelsOf, network: Sp3dNet, config: Sp3dConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of a block: voxels (N, 3) int64 of the picture, offsets (N, 3) from there, and probabilities (N,)."""
-    log_likely = sp3d_tiles.log_likely(network, levels_of(block).eighth, config.tile_vox)
+    log_likely = sp3d_tiles.log_likely(network, levels_of(block), config.tile_vox)
     inside, offsets = peaks(log_likely, float(np.log(config.threshold)))
     likely = log_likely[tuple(inside.T)].double().exp().cpu().numpy()
     voxels = inside + block.origin

@@ -97,13 +97,14 @@ def levels(network: Sp3dNet, picture: Picture, block: Block, tile_vox: int) -> L
         return Levels(half, quarter, tiled(network.pairs[3], functional.max_pool3d(quarter, 2), tile_vox))
 
 
-def log_likely(network: Sp3dNet, eighth: torch.Tensor, tile_vox: int) -> torch.Tensor:
-    """(D, H, W) logarithms of how likely a point is in each voxel, from features at 1/8 resolution."""
-    shape = eighth.shape[2:]
-    out = torch.empty([CELL * n for n in shape], device=eighth.device)
+def log_likely(network: Sp3dNet, levels: Levels, tile_vox: int) -> torch.Tensor:
+    """(D, H, W) logarithms of how likely a point is in each voxel."""
+    shape = levels.eighth.shape[2:]
+    out = torch.empty([CELL * n for n in shape], device=levels.eighth.device)
 
     def fill(tile: Tile) -> None:
-        found = log_shuffled(network.detector(_cut(eighth, tile.outer)))[0]
+        parts = [_cut(one, _scaled(tile.outer, by)) for one, by in zip(levels, (4, 2, 1), strict=True)]
+        found = log_shuffled(network.detector(Levels(*parts)))[0]
         out[_scaled(tile.inner, CELL)] = found[_scaled(tile.within, CELL)]
 
     over(_tiles(shape, max(1, tile_vox // TILE_OF_CELLS), 1), fill)

@@ -144,6 +144,8 @@ class Sp3dNetConfig:
     but the last."""
     detector: int = 256
     """Channels in the middle of the detector head."""
+    finer: bool = False
+    """Whether features at 1/2 and 1/4 say as well in which voxel of its cell a point is; published: those at 1/8 do."""
     descriptor_middle: tuple[int, int, int] = (64, 64, 64)
     """Channels of the descriptor head at 1/8, 1/4 and 1/2 of the resolution."""
     descriptor: int = 128
@@ -159,6 +161,10 @@ class Sp3dNetConfig:
 SP3D_FULL = Sp3dNetConfig()
 # For processors.
 SP3D_LIGHT = Sp3dNetConfig(
-    widths=(16, 16, 32, 32, 64, 64, 128, 128), detector=128, descriptor_middle=(64, 32, 64), norm="batch"
+    widths=(16, 16, 32, 32, 64, 64, 128, 128),
+    detector=128,
+    finer=True,
+    descriptor_middle=(64, 32, 64),
+    norm="batch",
 )
 SP3D_NETS = {"full": SP3D_FULL, "light": SP3D_LIGHT}

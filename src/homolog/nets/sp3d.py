@@ -58,10 +58,7 @@ class Sp3dNet(nn.Module):
             )
             for n in range(0, 8, 2)
         )
-        last = config.widths[-1]
-        self.detector = nn.Sequential(
-            *_unit(last, config.detector, config.norm), nn.Conv3d(config.detector, DUSTBIN + 1, 1)
-        )
+        self.detector = DetectorHead(config)
         self.descriptor = DescriptorHead(config)
         # channels last: a step of training takes a sixth less
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -72,11 +69,11 @@ class Sp3dNet(nn.Module):
         pictures  (N, 1, D, H, W), sides multiples of 8, in [0, 1]
         """
         levels = self.levels(pictures)
-        return self.detector(levels.eighth), self.descriptor(levels)
+        return self.detector(levels), self.descriptor(levels)
 
     def detector_only(self, pictures: torch.Tensor) -> torch.Tensor:
         """(N, 513, D/8, H/8, W/8) logits."""
-        logits: torch.Tensor = self.detector(self.levels(pictures).eighth)
+        logits: torch.Tensor = self.detector(self.levels(pictures))
         return logits
 
     def levels(self, pictures: torch.Tensor) -> Levels:
@@ -96,6 +93,28 @@ class Sp3dNet(nn.Module):
         picture  (M,) int64, which picture each is of; the first where None
         """
         return self.descriptor.at(self.descriptor.quartered(levels), levels.half, places, picture)
+
+
+class DetectorHead(nn.Module):
+    """Features to the answers about each cell; the finer ones add to those about its voxels."""
+
+    def __init__(self, config: Sp3dNetConfig) -> None:
+        super().__init__()
+        last, quarter, half = config.widths[7], config.widths[5], config.widths[3]
+        self.at_eighth = nn.Sequential(
+            *_unit(last, config.detector, config.norm), nn.Conv3d(config.detector, DUSTBIN + 1, 1)
+        )
+        # a channel for each voxel that a place of theirs is of
+        self.at_quarter = nn.Conv3d(quarter, 4**3, 1) if config.finer else None
+        self.at_half = nn.Conv3d(half, 2**3, 1) if config.finer else None
+
+    def forward(self, levels: Levels) -> torch.Tensor:
+        """(N, 513, D/8, H/8, W/8) logits."""
+        logits: torch.Tensor = self.at_eighth(levels.eighth)
+        if self.at_quarter is None or self.at_half is None:
+            return logits
+        finer = _of_cells(self.at_quarter(levels.quarter), 4) + _of_cells(self.at_half(levels.half), 2)
+        return torch.cat((logits[:, :DUSTBIN] + finer, logits[:, DUSTBIN:]), 1)
 
 
 class DescriptorHead(nn.Module):
@@ -165,6 +184,15 @@ def built(config: Sp3dNetConfig, state: dict[str, torch.Tensor]) -> Sp3dNet:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Layers
+
+
+def _of_cells(answers: torch.Tensor, side: int) -> torch.Tensor:
+    """(N, 512, d, h, w), of (N, side^3, D, H, W) answers of places with so many voxels a side."""
+    n, _, depth, height, width = answers.shape
+    there = CELL // side
+    d, h, w = depth // there, height // there, width // there
+    split = answers.reshape(n, side, side, side, d, there, h, there, w, there)
+    return split.permute(0, 5, 1, 7, 2, 9, 3, 4, 6, 8).reshape(n, DUSTBIN, d, h, w)
 
 
 class LayerNorm(nn.Module):

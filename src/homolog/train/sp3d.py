@@ -115,7 +115,7 @@ def volumes_step(
     pictures = torch.cat([one.pictures for one in several]).to(device)
     wanted = torch.cat([one.wanted for one in several]).to(device)
     levels = network.levels(pictures)
-    logits = network.detector(levels.eighth)
+    logits = network.detector(levels)
     found = {"detection": sp3d_losses.detection(logits, wanted, config.dustbin)}
     if config.describe:
         found["description"] = config.describe * _described(network, levels, several, config)
