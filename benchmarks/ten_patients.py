@@ -28,7 +28,7 @@ def scans(folder: Path) -> list[Volume]:
         if not path.exists():
             print(f"{path.name} is drawn", file=sys.stderr, flush=True)
             patient = draw_patient(seed)
-            volumes.write(patient.scan(patient.grid(SPACING_MM, REGION)), path)
+            volumes.write(patient.scan(patient.grid(SPACING_MM, region=REGION)), path)
         found.append(volumes.read(path, space=f"patient_{seed}"))
     return found
 

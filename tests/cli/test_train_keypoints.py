@@ -12,7 +12,7 @@ from homolog.synth.patients import draw_patient
 
 SMALL = ("--box-mm", "150", "130", "150", "--spacing-mm", "2.5", "--held", "2", "--at-first", "1", "--threads", "1")
 TRIPLET = ("train", "triplet", "--net", "paper", "--batch", "60", "--keypoints", "400", *SMALL)
-SHAPES = ("train", "sp3d", "--stage", "shapes", "--side-vox", "32", "--threads", "1")
+SHAPES = ("train", "sp3d", "--stage", "shapes", "--solids", "2", "--threads", "1")
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_points_of_a_network_that_was_trained_are_found(room, homolog):
         ((*TRIPLET, "--steps", "1", "--first-patient", "9500", "--out", "new"), "kept for landmarks and tests"),
         ((*TRIPLET, "--steps", "1", "--volumes", "gone.nii.gz", "--given", "1", "--out", "new"), "gone.nii.gz"),
         ((*TRIPLET, "--steps", "1", "--landmarks", "ct.nii.gz", "--out", "new"), "ct.nii.gz"),
-        (("train", "sp3d", "--stage", "shapes", "--steps", "1", "--side-vox", "30", "--out", "new"), "whole cells"),
+        (("train", "sp3d", "--stage", "shapes", "--steps", "1", "--solids-vox", "30", "--out", "new"), "whole cells"),
         (("train", "sp3d", "--steps", "1", "--begin", "gone", "--out", "new"), "gone"),
         (("train", "sp3d", "--steps", "1", "--teacher", "adapted", "--out", "new"), "weights to begin from"),
     ],

@@ -135,6 +135,20 @@ def test_points_of_the_parts_are_in_their_cells():
         assert {tuple(c) for c in (parts.wanted[n, DUSTBIN] == 0).nonzero().tolist()} == cells
 
 
+def test_places_are_apart_in_other_volumes_and_far_away_in_the_same():
+    rng = np.random.default_rng(0)
+    one, again = (sp3d_data.parts(seen(), SMALL, rng) for _ in range(2))
+    other = sp3d_data.parts(replace(seen()), SMALL, rng)
+    apart = sp3d_data.apart([one, again, other], 8.0)
+    count = [len(each.place_mm) for each in (one, again, other)]
+    assert apart.shape == (sum(count), sum(count))
+    place_mm = np.concatenate((one.place_mm, again.place_mm))
+    far = np.linalg.norm(place_mm[:, None] - place_mm[None], axis=2) > 8
+    together = count[0] + count[1]
+    assert (apart[:together, :together] == far).all() and not far.all()
+    assert apart[:together, together:].all() and apart[together:, :together].all()
+
+
 def test_volumes_that_share_hardly_any_points_are_left_out():
     few = lambda volume: known(volume)[: sp3d_data.LEAST_POINTS - 1]  # noqa: E731
     assert sp3d_data.seen_of(SMALL, SP3D_LIGHT, [few], moved_pair()) is None
@@ -213,16 +227,17 @@ def tiny(monkeypatch):
 
 def test_solids_are_learnt(tiny, tmp_path):
     logs: list[float] = []
-    config = Sp3dConfig(stage="shapes", side_vox=32, rate=1e-2, warm_steps=5, pictures=2)
+    config = Sp3dConfig(stage="shapes", rate=1e-2, warm_steps=5, solids=2)
     sp3d.train(tmp_path, Plan(steps=40), config, on_step=lambda n, s, log: logs.append(log["loss"]))
     assert np.mean(logs[-10:]) < 0.95 * np.mean(logs[:5])
     card = weights.card(tmp_path)
     assert of_record(Sp3dNetConfig, card["network"]) == TINY and card["recipe"] == "homolog train sp3d"
 
 
-def test_pairs_are_learnt_to_be_found_and_described():
+@pytest.mark.parametrize("likeness", ["infonce", "hinge"])
+def test_pairs_are_learnt_to_be_found_and_described(likeness):
     torch.manual_seed(0)
-    network, config = Sp3dNet(TINY), replace(SMALL, rate=1e-2, repeat=0.1)
+    network, config = Sp3dNet(TINY), replace(SMALL, rate=1e-2, repeat=0.1, likeness=likeness)
     optimiser = sp3d.AdamW(network.parameters(), config.rate)
     logs = []
     for n in range(30):
@@ -235,7 +250,7 @@ def test_pairs_are_learnt_to_be_found_and_described():
 
 
 def test_a_training_that_goes_on_ends_like_one_that_did_not_stop(tiny, tmp_path):
-    config = Sp3dConfig(stage="shapes", side_vox=32)
+    config = Sp3dConfig(stage="shapes", solids=2)
     whole = sp3d.train(tmp_path / "whole", Plan(steps=4), config)
     sp3d.train(tmp_path / "parts", Plan(steps=2), config)
     parts = sp3d.train(tmp_path / "parts", Plan(steps=4), config)
@@ -243,7 +258,7 @@ def test_a_training_that_goes_on_ends_like_one_that_did_not_stop(tiny, tmp_path)
 
 
 def test_a_stage_begins_from_weights_and_only_from_those_of_its_network(tiny, tmp_path):
-    shapes = Sp3dConfig(stage="shapes", side_vox=32)
+    shapes = Sp3dConfig(stage="shapes", solids=2)
     state = sp3d.train(tmp_path / "pt", Plan(steps=1), shapes)
     begun = sp3d.begun(replace(SMALL, begin=str(tmp_path / "pt")), 5)
     assert all(torch.equal(begun.state_dict()[name], value) for name, value in state.averaged.items())
@@ -255,6 +270,7 @@ def test_a_stage_begins_from_weights_and_only_from_those_of_its_network(tiny, tm
     ("changes", "said"),
     [
         ({"side_vox": 60}, "whole cells"),
+        ({"solids_vox": 36}, "whole cells"),
         ({"first_patient": 8500, "patients": 4000}, "kept for landmarks and tests"),
         ({"teacher": "adapted"}, "weights to begin from"),
     ],

@@ -178,12 +178,16 @@ class Sp3dConfig(PairsConfig):
     weights that training begins with find again under many warps; or both."""
     warps: int = 8
     """Of adaptation: warps that points are looked for in."""
+    solids: int = 16
+    """Of shapes: pictures that one step looks at."""
+    solids_vox: int = 32
+    """Of shapes: voxels along the side of these pictures."""
+    pictures: int = 2
+    """Of volumes: pairs of parts that one step looks at."""
     side_vox: int = 64
-    """Voxels along the side of the pictures that one step looks at."""
+    """Voxels along the side of these parts."""
     voxel_mm: float = 1.5
     """mm, the size of these voxels."""
-    pictures: int = 2
-    """Pictures of solids, or pairs of parts of volumes, that one step looks at."""
     points_mm: float = 3.0
     """mm, how near to each other points of both volumes are to be one that is found again."""
     blur_vox: float = 0.8
@@ -196,15 +200,19 @@ class Sp3dConfig(PairsConfig):
     """How much descriptors count beside detections; 0: they are not trained."""
     apart_mm: float = 8.0
     """mm, how far apart places are to be different ones."""
+    likeness: Literal["infonce", "hinge"] = "infonce"
+    """What descriptors are taught by: each place finds its own among all, or, as published, hinges on products."""
+    temperature: float = 0.07
+    """Of InfoNCE."""
     attract: float = 1.0
-    """The descriptors' product of the same place is to be no less."""
+    """Of hinges: the descriptors' product of the same place is to be no less."""
     repel: float = 0.2
-    """The descriptors' product of different places is to be no more."""
+    """Of hinges: the descriptors' product of different places is to be no more."""
     repeat: float = 0.0
     """How much it counts that points drawn of both pictures are found again: a reward (policy gradient)."""
     repeat_mm: float = 2.0
     """mm, how near they are then to each other."""
-    rate: float = 1e-3
+    rate: float = 2e-3
     """AdamW's first rate."""
     warm_steps: int = 100
     """Steps until that rate is reached."""

@@ -27,6 +27,7 @@ from homolog.train.loop import OnStep, Plan, State
 from homolog.train.optimisers import AdamW
 from homolog.train.sp3d_adaptation import adapting
 from homolog.train.sp3d_data import Parts
+from homolog.train.triplet_losses import contrast, false_positive_rate
 from homolog.train.volume_pairs import Stream, cohort_density, require_seeds, require_volumes, seeds
 
 RECIPE = "homolog train sp3d"
@@ -117,27 +118,33 @@ def volumes_step(
     levels = network.levels(pictures)
     logits = network.detector(levels)
     found = {"detection": sp3d_losses.detection(logits, wanted, config.dustbin)}
+    rates: dict[str, float] = {}
     if config.describe:
-        found["description"] = config.describe * _described(network, levels, several, config)
+        described, rates["fpr95"] = _described(network, levels, several, config)
+        found["description"] = config.describe * described
     if config.repeat:
         found["repeat"] = config.repeat * _repeated(logits, several, config, rng)
     loss = torch.stack(list(found.values())).sum()
     loss.backward()
     logged = {name: float(one.detach()) for name, one in {"loss": loss, **found}.items()}
-    return {**logged, "placed": sp3d_losses.placed(logits, wanted)}
+    return {**logged, "placed": sp3d_losses.placed(logits, wanted), **rates}
 
 
-def _described(network: Sp3dNet, levels: Any, several: Sequence[Parts], config: Sp3dConfig) -> torch.Tensor:
+def _described(
+    network: Sp3dNet, levels: Any, several: Sequence[Parts], config: Sp3dConfig
+) -> tuple[torch.Tensor, float]:
+    """The loss of descriptors, and their FPR95."""
     device = levels.half.device
     places = torch.cat([each for one in several for each in (one.places, one.others)]).to(device)
     counts = [len(each) for one in several for each in (one.places, one.others)]
     picture = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
     made = network.described_at(levels, places, picture).split(counts)
-    terms = []
-    for n, one in enumerate(several):
-        apart = torch.from_numpy(_apart(one.place_mm, config.apart_mm)).to(device)
-        terms.append(sp3d_losses.description(made[2 * n], made[2 * n + 1], apart, config.attract, config.repel))
-    return torch.stack(terms).mean()
+    fixed, moving = torch.cat(made[::2]), torch.cat(made[1::2])
+    apart = torch.from_numpy(sp3d_data.apart(several, config.apart_mm)).to(device)
+    rate = false_positive_rate(fixed, moving, apart)
+    if config.likeness == "infonce":
+        return contrast(fixed, moving, apart, config.temperature), rate
+    return sp3d_losses.description(fixed, moving, apart, config.attract, config.repel), rate
 
 
 def _repeated(
@@ -153,13 +160,10 @@ def _repeated(
     return torch.stack(terms).mean().to(logits.device)
 
 
-def _apart(place_mm: np.ndarray, apart_mm: float) -> np.ndarray:
-    return np.asarray(((place_mm[:, None] - place_mm[None]) ** 2).sum(2) > apart_mm**2)
-
-
 def _require(config: Sp3dConfig) -> None:
     require_seeds(config)
-    if config.side_vox % CELL or config.side_vox < 2 * CELL:
-        raise BadInput(f"pictures of {config.side_vox} voxels are not whole cells of {CELL}", "--side-vox 64")
+    for option, side in (("--solids-vox 32", config.solids_vox), ("--side-vox 64", config.side_vox)):
+        if side % CELL or side < 2 * CELL:
+            raise BadInput(f"pictures of {side} voxels are not whole cells of {CELL}", option)
     if config.stage == "volumes" and config.teacher != "surf3d" and config.begin is None:
         raise BadInput("adaptation needs weights to begin from", "--begin FOLDER of --stage shapes")

@@ -83,9 +83,9 @@ class Parts:
 
 def shapes(config: Sp3dConfig, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures (N, 1, S, S, S) of solids, and what is wanted of each (N, 513, s, s, s)."""
-    drawn = [draw_shapes(rng, ShapeConfig(side=config.side_vox)) for _ in range(config.pictures)]
+    drawn = [draw_shapes(rng, ShapeConfig(side=config.solids_vox)) for _ in range(config.solids)]
     pictures = np.stack([one.picture for one in drawn])[:, None]
-    wanted = np.stack([wanted_of(one.points, config.side_vox, config.blur_vox) for one in drawn])
+    wanted = np.stack([wanted_of(one.points, config.solids_vox, config.blur_vox) for one in drawn])
     return torch.from_numpy(pictures), torch.from_numpy(wanted)
 
 
@@ -162,6 +162,15 @@ def carried(parts: Parts, voxels: np.ndarray) -> np.ndarray:
     world = parts.seen.fixed.grid.world(voxels + parts.low[0])
     there = np.asarray(parts.seen.moving_from_fixed.apply(world)).reshape(-1, 3)
     return parts.seen.moving.grid.voxel(there) - parts.low[1]
+
+
+def apart(several: Sequence[Parts], apart_mm: float) -> np.ndarray:
+    """(M, M): which places of all parts together are surely different ones: of other volumes, or far apart."""
+    place_mm = np.concatenate([one.place_mm for one in several])
+    first = [[other.seen is one.seen for other in several].index(True) for one in several]
+    owner = np.repeat(first, [len(one.place_mm) for one in several])
+    far = ((place_mm[:, None] - place_mm[None]) ** 2).sum(2) > apart_mm**2
+    return np.asarray(far | (owner[:, None] != owner[None]))
 
 
 def near(one: np.ndarray, other: np.ndarray, within: float) -> tuple[np.ndarray, np.ndarray]:
