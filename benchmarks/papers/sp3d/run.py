@@ -5,10 +5,10 @@ python benchmarks/papers/sp3d/run.py --data DIR [--work DIR] [--weights NAME=DIR
 scans_under_warps: four CTs, each against itself under a drawn warp and with noise of 20 HU. virtual_patients: all ten
 pairs of five, on voxels of 2 mm. All detectors give as many points a pair, those of the poorest one; points off the
 patient do not count. Chance is what as many points strewn over the shared part of the patient would reach. 3D-SURF
-looks at voxels of 0.75 mm, as FROG calls it, and also at the scan's own; 3D-SIFT at the scan's own. SP3D-pt, which has
-seen solids only, is described by 3D-SURF. groups: ten virtual patients through FROG. grid: every detector with every
-descriptor (`grid.py`). DIR of --work keeps the ten patients. No network was trained on any of these scans or patients.
-One thread; user seconds. About an hour.
+looks at voxels of 0.75 mm, as FROG calls it, and also of 1 mm and at the scan's own; 3D-SIFT at the scan's own.
+SP3D-pt, which has seen solids only, is described by 3D-SURF. groups: ten virtual patients through FROG. grid: every
+detector with every descriptor (`grid.py`). DIR of --work keeps the ten patients. No network was trained on any of these
+scans or patients. One thread; user seconds. About an hour.
 
 --weights names trainings to look at, as in sp3d=DIR or sp3d_pt=DIR; with it or --only, ours.toml is left as it is.
 """

@@ -38,6 +38,7 @@ def detectors(networks: Mapping[str, str], most: int = MOST, spread_mm: float | 
     known: dict[str, Detect] = {
         "surf3d": lambda scan, mask: surf3d.detect(scan, Surf3dConfig(sampling_mm=SAMPLING_MM, **kept), mask=mask),
         "sift3d": lambda scan, mask: sift3d.detect(scan, Sift3dConfig(**kept), mask=mask),
+        "surf3d_1mm": lambda scan, mask: surf3d.detect(scan, Surf3dConfig(sampling_mm=1.0, **kept), mask=mask),
         "surf3d_own_voxels": lambda scan, mask: surf3d.detect(scan, Surf3dConfig(**kept), mask=mask),
     }
     if "sp3d_pt" in networks:

@@ -9,8 +9,7 @@ from cyclopts import Group, Parameter
 from homolog.cli.configs import Common
 from homolog.cli.options import FLAGS, CommonFlags
 from homolog.cli.train import Folder, told, trained
-from homolog.cli.train_triplet import TrainTriplet as TrainSp3d
-from homolog.cli.train_triplet import landmarks_of
+from homolog.cli.train_triplet import TrainPairs, landmarks_of
 from homolog.train.configs import Sp3dConfig
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ RecipeFlags = Annotated[Sp3dConfig, Parameter(name="*", group=Group("The recipe"
 def sp3d(
     *,
     out: Folder,
-    config: Annotated[TrainSp3d, FLAGS] = TrainSp3d(),
+    config: Annotated[TrainPairs, FLAGS] = TrainPairs(),
     recipe: RecipeFlags = Sp3dConfig(),
     common: CommonFlags = Common(),
 ) -> None:

@@ -21,8 +21,8 @@ RecipeFlags = Annotated[TripletConfig, Parameter(name="*", group=Group("The reci
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainTriplet(Train):
-    """On what."""
+class TrainPairs(Train):
+    """On pairs of which volumes."""
 
     volumes: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = ()
     """CTs to warp and train on besides the virtual patients."""
@@ -36,7 +36,7 @@ class TrainTriplet(Train):
 def triplet(
     *,
     out: Folder,
-    config: Annotated[TrainTriplet, FLAGS] = TrainTriplet(),
+    config: Annotated[TrainPairs, FLAGS] = TrainPairs(),
     recipe: RecipeFlags = TripletConfig(),
     common: CommonFlags = Common(),
 ) -> None:
@@ -64,7 +64,7 @@ def triplet(
     told(out, trained(config, work), config, training.chosen(recipe))
 
 
-def landmarks_of(config: TrainTriplet) -> list[Keypoints]:
+def landmarks_of(config: TrainPairs) -> list[Keypoints]:
     """The cohort's, one set a patient."""
     from homolog.io import keypoints
     from homolog.io.files import stem_of

@@ -22,6 +22,7 @@ from homolog.features.selection import inside_mask, strongest
 from homolog.features.sp3d_peaks import apart, peaks
 from homolog.features.sp3d_picture import Picture, picture_of, require_room
 from homolog.features.sp3d_tiles import Block, blocks
+from homolog.features.torch_threads import torch_threads
 from homolog.nets.sp3d import CELL, Levels, Sp3dNet
 from homolog.space.keypoints import Keypoints
 from homolog.space.volume import Volume
@@ -34,7 +35,7 @@ AT_ONCE = 1024
 LevelsOf = Callable[[Block], Levels]
 
 
-@sp3d_tiles.alone()
+@torch_threads(1)
 def detect(
     volume: Volume, config: Sp3dConfig = Sp3dConfig(), *, network: Sp3dNet, mask: Volume | None = None
 ) -> Keypoints:
@@ -52,7 +53,7 @@ def detect(
     return _described(found, picture, levels_of, network, config) if config.descriptors else found
 
 
-@sp3d_tiles.alone()
+@torch_threads(1)
 def describe(volume: Volume, keypoints: Keypoints, config: Sp3dConfig = Sp3dConfig(), *, network: Sp3dNet) -> Keypoints:
     """The same points with descriptors, which do not depend on their scales."""
     _require_options(config)

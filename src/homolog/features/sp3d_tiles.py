@@ -6,8 +6,7 @@ looks at. What lies beyond the picture is zero to every convolution, as if there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -143,17 +142,6 @@ def over(things: Sequence[Thing], work: Callable[[Thing], Any]) -> None:
                 work(thing)
 
     over_planes(some, len(things))
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Within the block, torch has no threads but those of `over`."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _tiles(shape: torch.Size, side: int, halo: int) -> list[Tile]:
