@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from homolog import write, write_points
 from homolog.io.keypoints import read_keypoints
@@ -75,3 +76,21 @@ def test_what_cannot_be_trained_is_said(room, homolog, line, said):
     assert ended.code == 2, ended.err
     assert said in ended.err
     assert not (room / "new/weights.safetensors").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("recipe", ["triplet", "sp3d", "prost"])
+def test_a_gpu_that_is_not_there_is_said_to_be_missing(room, homolog, recipe):
+    ended = homolog("train", recipe, "--steps", "1", "--device", "cuda", "--out", "new")
+    assert ended.code == 2, ended.err
+    assert "no GPU" in ended.err and "--device cpu" in ended.err
+    assert not (room / "new").exists()
+
+
+def test_a_training_is_not_mixed_with_another(room, homolog):
+    assert homolog(*SHAPES, "--steps", "1", "--out", "pt").code == 0
+    before = (room / "pt/weights.safetensors").read_bytes()
+    ended = homolog(*SHAPES, "--steps", "2", "--dustbin", "0.5", "--out", "pt")
+    assert ended.code == 2, ended.err
+    assert "dustbin 0.2, not 0.5" in ended.err and "another folder" in ended.err
+    assert (room / "pt/weights.safetensors").read_bytes() == before

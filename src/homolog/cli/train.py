@@ -12,6 +12,7 @@ from cyclopts import Group, Parameter
 from homolog.cli import terminal
 from homolog.cli.configs import Common
 from homolog.cli.options import FLAGS, CommonFlags
+from homolog.cli.resources import require_device
 from homolog.train.configs import ProstConfig
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def trained(config: Train, work: Callable[[Plan, OnStep], State]) -> State:
     from homolog.kernels.threads import thread_count
     from homolog.train.loop import Plan
 
+    require_device(config.device)
     torch.set_num_threads(thread_count())
     plan = Plan(config.steps, config.minutes, config.seed)
     with terminal.Progress() as progress:
