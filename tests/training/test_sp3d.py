@@ -113,6 +113,21 @@ def test_points_are_found_in_both_volumes_and_lie_where_the_map_says():
     assert pair.moving.points == pytest.approx(there, abs=1e-6)
 
 
+def test_points_of_another_patient_are_where_they_were_found():
+    pair = moved_pair()
+    aside = np.array([1.5, -1.0, 0.5])
+
+    def found_aside(volume: Volume) -> Keypoints:
+        points = known(volume)
+        return points if volume.space == "one" else points.moved_to(points.position + aside, volume.space)
+
+    for of_two, off in ((True, aside), (False, np.zeros(3))):
+        found = sp3d_data.seen_of(SMALL, SP3D_LIGHT, [found_aside], replace(pair, of_two=of_two))
+        assert found is not None
+        there = pair.moving_from_fixed.apply(found.fixed.points)
+        assert found.moving.points == pytest.approx(there + off, abs=1e-6)
+
+
 def test_corresponding_parts_show_the_same_places():
     config = replace(SMALL, bend=0.0, noise=0.0, places=400)
     one, rng = seen(), np.random.default_rng(0)

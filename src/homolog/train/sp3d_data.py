@@ -118,11 +118,16 @@ def seen_of(config: Sp3dConfig, net: Sp3dNetConfig, teachers: Sequence[Teacher],
 
 
 def _found_again(teacher: Teacher, config: Sp3dConfig, two: VolumePair) -> tuple[np.ndarray, np.ndarray]:
-    """Points (M, 3) of the fixed volume that are found in the moving one too, and exactly where they are there."""
+    """Points (M, 3) of the fixed volume that are found in the moving one too, and where they are there.
+
+    Under a warp that is exactly where the map says. Another patient's picture shows what was found a little beside it,
+    and there alone is something to be learnt from.
+    """
     fixed, moving = teacher(two.fixed), teacher(two.moving)
     pairs = correspondences(fixed, moving, two.moving_from_fixed, within_mm=config.points_mm).pairs
     here = fixed.position[pairs[:, 0]]
-    return here, np.asarray(two.moving_from_fixed.apply(here)).reshape(-1, 3)
+    there = moving.position[pairs[:, 1]] if two.of_two else two.moving_from_fixed.apply(here)
+    return here, np.asarray(there).reshape(-1, 3)
 
 
 def _side(volume: Volume, config: Sp3dConfig, net: Sp3dNetConfig, points: np.ndarray) -> Side:
