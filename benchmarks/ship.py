@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from homolog import weights
 from homolog.errors import BadInput
@@ -38,7 +38,7 @@ def main() -> None:
         "numbers": dict(map(table, given.numbers)),
     }
     with writing(weights.FOLDER / f"{given.name}.safetensors") as part:
-        save_file(state, part)
+        part.write_bytes(save(state))
     with writing(weights.FOLDER / f"{given.name}.json") as part:
         part.write_text(json.dumps(record, indent=2) + "\n")
     told = sum(path.stat().st_size for path in weights.FOLDER.glob("*.safetensors")) / 1e6

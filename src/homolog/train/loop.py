@@ -214,10 +214,11 @@ def save(state: State, folder: Path, on_save: Callable[[State], None] | None = N
 
 def write_weights(state: State, folder: Path, record: dict[str, Any]) -> None:
     """weights.safetensors, the weights averaged over the last steps, and weights.json, their card."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     with writing(folder / "weights.safetensors") as part:
-        save_file({name: value.cpu().contiguous() for name, value in state.averaged.items()}, part)
+        # not by `save_file`, whose files nobody else may read
+        part.write_bytes(save({name: value.cpu().contiguous() for name, value in state.averaged.items()}))
     with writing(folder / "weights.json") as part:
         part.write_text(json.dumps(record, indent=2) + "\n")
 
