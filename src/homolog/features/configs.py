@@ -67,8 +67,11 @@ class Sp3dConfig:
     greys: Literal["auto", "ct", "range"] = "auto"
     """Which intensities are shown from black to white: the network's own in HU, or nearly all that the picture has;
     auto: the first if the picture has values as low as air's or fat's in HU."""
-    threshold: float = 0.002
-    """The least probability, 0 to 1."""
+    threshold: float = 0.05
+    """The least probability that a point is within a voxel, 0 to 1."""
+    looks: int = 4
+    """How many times the picture is looked at, 1 to 8, its cells beginning elsewhere: what is found depends the less on
+    where they begin."""
     apart_mm: float = 4.5
     """mm, no two points are nearer to one another than this: the likelier one is kept."""
     border_mm: float = 6.0

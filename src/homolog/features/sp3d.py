@@ -21,7 +21,7 @@ from homolog.features.given import known, require_inside
 from homolog.features.selection import inside_mask, strongest
 from homolog.features.sp3d_peaks import apart, peaks
 from homolog.features.sp3d_picture import Picture, picture_of, require_room
-from homolog.features.sp3d_tiles import Block, blocks
+from homolog.features.sp3d_tiles import Block, Shift, blocks
 from homolog.features.torch_threads import torch_threads
 from homolog.nets.sp3d import CELL, Levels, Sp3dNet
 from homolog.space.keypoints import Keypoints
@@ -32,7 +32,11 @@ FLAT = 1e-4
 # Points described at once: each needs 64 places of all channels, some 30 kB.
 AT_ONCE = 1024
 
-LevelsOf = Callable[[Block], Levels]
+# Cells as they are counted from the picture's first voxel; and a probability that is as good as none.
+UNMOVED: Shift = (0, 0, 0)
+LEAST = 1e-30
+
+LevelsOf = Callable[[Block, Shift], Levels]
 
 
 @torch_threads(1)
@@ -69,14 +73,14 @@ def describe(volume: Volume, keypoints: Keypoints, config: Sp3dConfig = Sp3dConf
 
 def _remembered(picture: Picture, network: Sp3dNet, config: Sp3dConfig) -> LevelsOf:
     """Features of a block; those of the last one are kept, since most pictures have no other."""
-    held: dict[Block, Levels] = {}
+    held: dict[tuple[Block, Shift], Levels] = {}
 
-    def levels_of(block: Block) -> Levels:
-        if block not in held:
+    def levels_of(block: Block, shift: Shift) -> Levels:
+        if (block, shift) not in held:
             # first, or two blocks' features would lie side by side
             held.clear()
-            held[block] = sp3d_tiles.levels(network, picture, block, config.tile_vox)
-        return held[block]
+            held[block, shift] = sp3d_tiles.levels(network, picture, block, config.tile_vox, shift)
+        return held[block, shift]
 
     return levels_of
 
@@ -98,13 +102,24 @@ def _peaks(
     block: Block, picture: Picture, levels_of: LevelsOf, network: Sp3dNet, config: Sp3dConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of a block: voxels (N, 3) int64 of the picture, offsets (N, 3) from there, and probabilities (N,)."""
-    log_likely = sp3d_tiles.log_likely(network, levels_of(block), config.tile_vox)
-    inside, offsets = peaks(log_likely, float(np.log(config.threshold)))
-    likely = log_likely[tuple(inside.T)].double().exp().cpu().numpy()
+    log_likely = _log_likely(block, levels_of, network, config)
+    inside, offsets, likely = peaks(log_likely, config.threshold)
     voxels = inside + block.origin
     good = block.holds(voxels) & _shows(picture, block)[tuple(inside.T // CELL)]
     good &= picture.beneath(picture.grid.world(voxels + offsets)) >= config.border_mm
     return voxels[good], offsets[good], likely[good]
+
+
+def _log_likely(block: Block, levels_of: LevelsOf, network: Sp3dNet, config: Sp3dConfig) -> torch.Tensor:
+    """(D, H, W) of a block: logarithms of the mean probability over looks whose cells begin elsewhere."""
+    if config.looks == 1:
+        return sp3d_tiles.log_likely(network, levels_of(block, UNMOVED), config.tile_vox)
+    size = CELL * (np.array(block.seen_stop) - block.seen_start)
+    mean = torch.zeros(size.tolist(), device=next(network.parameters()).device)
+    for shift in sp3d_tiles.shifts(config.looks):
+        likely = sp3d_tiles.log_likely(network, levels_of(block, shift), config.tile_vox).exp_()
+        mean += likely[tuple(slice(a, a + int(n)) for a, n in zip(shift, size))] / config.looks
+    return mean.clamp_min_(LEAST).log_()
 
 
 def _shows(picture: Picture, block: Block) -> np.ndarray:
@@ -130,7 +145,7 @@ def _described(
     for block in reversed(blocks(picture, network.config, config)):
         rows = np.flatnonzero(block.holds(home))
         if len(rows):
-            found[rows] = _descriptors(voxels[rows] - block.origin, levels_of(block), network)
+            found[rows] = _descriptors(voxels[rows] - block.origin, levels_of(block, UNMOVED), network)
     return replace(keypoints, descriptors=found)
 
 
@@ -150,7 +165,7 @@ def _descriptors(places: np.ndarray, levels: Levels, network: Sp3dNet) -> np.nda
 
 def _require_options(config: Sp3dConfig) -> None:
     if not 0 < config.threshold < 1:
-        raise BadInput(f"the threshold is {config.threshold}, a probability is wanted", "--threshold 0.002")
+        raise BadInput(f"the threshold is {config.threshold}, a probability is wanted", "--threshold 0.05")
     if not (0 <= config.apart_mm < np.inf and 0 <= config.border_mm < np.inf):
         raise BadInput(
             f"points are to be {config.apart_mm} mm apart and {config.border_mm} mm from faces",
@@ -158,5 +173,7 @@ def _require_options(config: Sp3dConfig) -> None:
         )
     if config.point_scale_mm is not None and not 0 < config.point_scale_mm < np.inf:
         raise BadInput(f"points are to have scales of {config.point_scale_mm} mm", "--point-scale-mm 3")
+    if not 1 <= config.looks <= CELL:
+        raise BadInput(f"{config.looks} looks at a picture, 1 to {CELL} are possible", "--looks 4")
     if config.tile_vox < CELL or not config.memory_gb > 0:
         raise BadInput(f"tiles of {config.tile_vox} voxels in {config.memory_gb} GB", "--tile-vox 64 --memory-gb 1")

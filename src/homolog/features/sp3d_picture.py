@@ -43,10 +43,12 @@ class Picture:
         return -(-np.array(self.grid.shape) // CELL)
 
     def part(self, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-        """(stop - start) float32 voxels; beyond the upper ends of the picture, its last ones again."""
-        (i, j, k), (low_i, low_j, low_k) = np.minimum(stop, self.grid.shape), start
+        """(stop - start) float32 voxels; beyond the ends of the picture, its last ones again."""
+        (i, j, k), (low_i, low_j, low_k) = np.minimum(stop, self.grid.shape), np.maximum(start, 0)
         inner = self.planes(int(low_i), int(i))[:, low_j:j, low_k:k]
-        return np.pad(inner, [(0, n) for n in stop - start - inner.shape], mode="edge")
+        before = np.maximum(-start, 0)
+        after = stop - start - inner.shape - before
+        return np.pad(inner, list(zip(before.tolist(), after.tolist())), mode="edge")
 
     def beneath(self, position: np.ndarray) -> np.ndarray:
         """(N,) mm: how far points (N, 3) LPS mm lie beneath the nearest face of the scan; below 0 outside it."""

@@ -34,6 +34,7 @@ PAIR = 2
 
 
 Slices = tuple[slice, ...]
+Shift = tuple[int, int, int]
 Thing = TypeVar("Thing")
 
 
@@ -82,18 +83,28 @@ def blocks(picture: Picture, network: Sp3dNetConfig, config: Sp3dConfig) -> list
 def bytes_of(network: Sp3dNetConfig) -> float:
     """Bytes that a voxel takes: the picture, features of each resolution, and what is looked for peaks in."""
     widths = network.widths
-    return 4 * (2 + (widths[1] + widths[3]) / 8 + 2 * widths[5] / 64 + 2 * widths[7] / 512 + 4)
+    return 4 * (2 + (widths[1] + widths[3]) / 8 + 2 * widths[5] / 64 + 2 * widths[7] / 512 + 5)
 
 
-def levels(network: Sp3dNet, picture: Picture, block: Block, tile_vox: int) -> Levels:
-    """`network.levels` of a block."""
-    part = picture.part(block.origin, CELL * np.array(block.seen_stop))
+def levels(network: Sp3dNet, picture: Picture, block: Block, tile_vox: int, shift: Shift = (0, 0, 0)) -> Levels:
+    """`network.levels` of a block.
+
+    shift  voxels by which cells begin before the block; there is one more of them then
+    """
+    more = CELL * (np.array(shift) > 0) - np.array(shift)
+    part = picture.part(block.origin - shift, CELL * np.array(block.seen_stop) + more)
     given = torch.from_numpy(part)[None, None].to(next(network.parameters()).device)
     with torch.inference_mode():
         pooled = nn.Sequential(network.pairs[0], nn.MaxPool3d(2))
         half = tiled(network.pairs[1], tiled(pooled, given, tile_vox, 2), tile_vox)
         quarter = tiled(network.pairs[2], functional.max_pool3d(half, 2), tile_vox)
         return Levels(half, quarter, tiled(network.pairs[3], functional.max_pool3d(quarter, 2), tile_vox))
+
+
+def shifts(looks: int) -> list[Shift]:
+    """By how many voxels cells begin earlier in each of several looks, evenly over a cell; in the last not at all."""
+    spread = [(n * CELL // looks * np.array((1, 3, 5))) % CELL for n in range(looks)]
+    return [(int(i), int(j), int(k)) for i, j, k in reversed(spread)]
 
 
 def log_likely(network: Sp3dNet, levels: Levels, tile_vox: int) -> torch.Tensor:
