@@ -12,7 +12,9 @@ from safetensors.torch import save_file
 from homolog.nets.configs import BEST_PATCH, PatchNetConfig
 from homolog.nets.patch import PatchNet
 
-SMALL = replace(BEST_PATCH, side=8, channels=(8, 16), strides=(2, 2), numbers=32)
+SMALL = replace(
+    BEST_PATCH, side=8, reach=8.0, wider=(), channels=(8, 16), strides=(2, 2), padded=True, pooled=(), numbers=32
+)
 
 
 def write_weights(folder: Path, config: PatchNetConfig = SMALL, seed: int = 0) -> PatchNet:

@@ -19,7 +19,18 @@ from tests.geometry import oblique_grid, sheared_grid, smooth_volume
 
 GRID = oblique_grid((38, 44, 41), (1.3, 2.1, 1.7))
 # small enough for a test, and otherwise as the best one is
-SMALL = replace(BEST_PATCH, side=8, channels=(8, 16), strides=(2, 2), numbers=32, sampling_mm=1.5)
+SMALL = replace(
+    BEST_PATCH,
+    side=8,
+    reach=8.0,
+    wider=(),
+    channels=(8, 16),
+    strides=(2, 2),
+    padded=True,
+    pooled=(),
+    numbers=32,
+    sampling_mm=1.5,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +56,7 @@ def network(config=SMALL, seed=0):
     torch.manual_seed(seed)
     net = PatchNet(config)
     with torch.no_grad():
-        net(torch.randn(64, *3 * (config.side,)))
+        net(torch.randn(64, 1 + len(config.wider), *3 * (config.side,)))
     return net.eval().requires_grad_(False)
 
 
@@ -61,7 +72,8 @@ def test_the_published_network_has_as_many_weights_as_its_layers_say():
 
 @pytest.mark.parametrize("config", [PAPER_PATCH, BEST_PATCH, replace(SMALL, norm="group"), replace(SMALL, numbers=48)])
 def test_descriptors_are_of_unit_length(config):
-    described = network(config)(300 * torch.randn(5, *3 * (config.side,)) + 40)
+    cubes = (1 + len(config.wider),) if config.wider else ()
+    described = network(config)(300 * torch.randn(5, *cubes, *3 * (config.side,)) + 40)
     assert described.shape == (5, config.numbers) and described.dtype == torch.float32
     torch.testing.assert_close(described.norm(dim=1), torch.ones(5))
 
@@ -117,11 +129,14 @@ def test_a_patch_of_a_ramp_is_that_ramp_along_the_patients_axes(grid, config):
     slope, level = np.array([3.0, -7.0, 2.0]), 40.0
     ramp = Volume((grid.points() @ slope + level).reshape(grid.shape).astype(np.float32), grid, "patient")
     middle = Keypoints(grid.world(np.array(grid.shape) / 2 - 0.3)[None], "patient", scale=np.array([1.15]))
-    step_mm = 2 * config.reach * 1.15 / config.side
-    along_mm = step_mm * (np.arange(config.side) - (config.side - 1) / 2)
-    x, y, z = np.meshgrid(*middle.position[0][:, None] + along_mm, indexing="ij")
-    expected = slope[0] * x + slope[1] * y + slope[2] * z + level
-    np.testing.assert_allclose(patches(ramp, middle, config)[0], expected, atol=0.01)
+    reaches = (config.reach, *config.wider)
+    found = patches(ramp, middle, config)[0].reshape(len(reaches), *3 * (config.side,))
+    for reach, cube in zip(reaches, found, strict=True):
+        step_mm = 2 * reach * 1.15 / config.side
+        along_mm = step_mm * (np.arange(config.side) - (config.side - 1) / 2)
+        x, y, z = np.meshgrid(*middle.position[0][:, None] + along_mm, indexing="ij")
+        expected = slope[0] * x + slope[1] * y + slope[2] * z + level
+        np.testing.assert_allclose(cube, expected, atol=0.01)
 
 
 def test_the_voxels_of_a_patch_fill_its_cube():
