@@ -113,6 +113,8 @@ def test_a_picture_without_points_and_points_without_signs_have_pages_too(tmp_pa
         text = keypoint_pictures.write_page(volume, points, tmp_path / "x.html", "surf3d").read_text()
         assert "ct &lt;1&gt;" in text and "ct <1>" not in text
     assert len(circles_in(text)) > len(bare)
+    # colours and scales mean nothing where there are none
+    assert "brighter ground" not in text and "Scales" not in text and "a ball of 3 mm" in text
 
 
 # ---- matches

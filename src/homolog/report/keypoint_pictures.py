@@ -48,9 +48,7 @@ def write_page(volume: Volume, keypoints: Keypoints, path: Path, method: str, *,
         _top(keypoints, method),
         section("All at once", _all_at_once(small, keypoints, stacks)),
         _explorer(small, keypoints, stacks, greys),
-        section("Scales and signs", charts.signed_counts(_scales(keypoints), keypoints.sign) + KEY)
-        if len(keypoints)
-        else "",
+        _scales_told(keypoints),
         section("The strongest", _strongest(keypoints)),
     ]
     with writing(path) as part:
@@ -81,7 +79,20 @@ def _all_at_once(volume: Volume, keypoints: Keypoints, stacks: Sequence[View]) -
         figures_.append(framed(view, f"<b>{view.plane.name.capitalize()}</b>", stage(view, body, "dots")))
     all_of = "all points" if len(shown) == len(keypoints) else f"the {MOST_DOTS} strongest of {len(keypoints)} points"
     row = '<div class="planes">' + "\n".join(figures_) + "</div>"
-    return label("Looked through", f"the mean along the line of sight, as in a radiograph, and {all_of}") + row + KEY
+    said = label("Looked through", f"the mean along the line of sight, as in a radiograph, and {all_of}")
+    return said + row + _key(keypoints)
+
+
+def _scales_told(keypoints: Keypoints) -> str:
+    if keypoints.scale is None or not len(keypoints):
+        return ""
+    title = "Scales" if keypoints.sign is None else "Scales and signs"
+    return section(title, charts.signed_counts(keypoints.scale, keypoints.sign) + _key(keypoints))
+
+
+def _key(keypoints: Keypoints) -> str:
+    """What colours mean, where they mean anything."""
+    return "" if keypoints.sign is None else KEY
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -98,11 +109,12 @@ def _explorer(volume: Volume, keypoints: Keypoints, stacks: Sequence[View], grey
         shown = [_slice(volume, view, position_mm, each, n) for n, each in enumerate(greys)]
         return "".join(shown) + _cut(view, position_mm, keypoints)
 
+    size = f"of {USUAL_SCALE_MM:g} mm" if keypoints.scale is None else "as large as its scale"
     body = (
-        '<p class="quiet">A point is a ball as large as its scale; where a slice cuts it, a circle shows the cut. '
+        f'<p class="quiet">A point is a ball {size}; where a slice cuts it, a circle shows the cut. '
         "The sliders go through the slices, the numbers on the keys choose what is shown.</p>"
         f'<div class="modes">{buttons}{ways(greys)}</div>\n'
-        '<div class="planes">' + "\n".join(stack(view, layers) for view in stacks) + f"</div>\n{KEY}"
+        '<div class="planes">' + "\n".join(stack(view, layers) for view in stacks) + f"</div>\n{_key(keypoints)}"
     )
     text = section("Slice by slice", body, "explorer")
     return text.replace('class="explorer"', 'class="explorer" data-mode="points" data-greys="0"', 1)
