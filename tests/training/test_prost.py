@@ -285,7 +285,7 @@ def test_the_written_weights_can_be_loaded_and_used(ct, tmp_path):
 
 def test_another_network_in_the_folder_is_an_error(ct, tmp_path):
     prost.train(tmp_path, Plan(steps=1), SMALL, volumes=[ct])
-    with pytest.raises(BadInput, match="another network"):
+    with pytest.raises(BadInput, match="net light, not paper"):
         prost.train(tmp_path, Plan(steps=2), replace(SMALL, net="paper"), volumes=[ct])
 
 

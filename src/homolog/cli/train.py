@@ -12,7 +12,6 @@ from cyclopts import Group, Parameter
 from homolog.cli import terminal
 from homolog.cli.configs import Common
 from homolog.cli.options import FLAGS, CommonFlags
-from homolog.cli.resources import require_device
 from homolog.train.configs import ProstConfig
 
 if TYPE_CHECKING:
@@ -83,6 +82,7 @@ def trained(config: Train, work: Callable[[Plan, OnStep], State]) -> State:
     """Runs a training under a line that says how far it is."""
     import torch
 
+    from homolog.cli.resources import require_device
     from homolog.kernels.threads import thread_count
     from homolog.train.loop import Plan
 
