@@ -16,7 +16,8 @@ from homolog.io.keypoints import write_keypoints, write_matches
 from homolog.matching import partners
 from homolog.matching.configs import MatchConfig
 from homolog.pipelines.detect import detect
-from homolog.pipelines.planning import Described, Done, Wanted, partners_after, plan, yardstick_seconds
+from homolog.pipelines.planning import partners_after, plan, yardstick_seconds
+from homolog.pipelines.planning_facts import Described, Done, Wanted
 from homolog.space.grid import Grid
 from homolog.space.keypoints import Keypoints, Matches
 from homolog.space.volume import Volume

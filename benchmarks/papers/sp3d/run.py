@@ -82,8 +82,8 @@ def main() -> None:
         print("other weights than those that come along: ours.toml is as it was", file=sys.stderr)
         return
     written = tomllib.loads((HERE / "ours.toml").read_text())
-    kept = {part: written[part] for part in PARTS if part in written}
-    write_ours(HERE, {part: {**kept, **figures}[part] for part in PARTS if part in {**kept, **figures}})
+    known = written | figures
+    write_ours(HERE, {part: known[part] for part in PARTS if part in known})
 
 
 def arguments() -> argparse.Namespace:

@@ -55,7 +55,7 @@ def describers(networks: Mapping[str, str]) -> dict[str, Describe]:
     }
     for name in ("patch_paper", "patch"):
         if name in networks:
-            known[name] = partial(_patch, networks[name])
+            known[name] = partial(describe.patch, weights=networks[name])
     if "sp3d" in networks:
         config = Sp3dConfig(weights=networks["sp3d"])
         known["sp3d"] = lambda scan, points: sp3d.describe(scan, points, config)
@@ -68,10 +68,6 @@ def _by_network(config: Sp3dConfig, scan: Volume, mask: Volume | None) -> Keypoi
 
 def _by_shapes(config: Sp3dConfig, scan: Volume, mask: Volume | None) -> Keypoints:
     return describers({})["surf3d"](scan, sp3d.detect(scan, config, mask=mask))
-
-
-def _patch(which: str, scan: Volume, points: Keypoints) -> Keypoints:
-    return describe.patch(scan, points, weights=which)
 
 
 def _scaled(way: Describe, scan: Volume, points: Keypoints) -> Keypoints:

@@ -92,12 +92,8 @@ def descriptors(folders: Sequence[str]) -> dict[str, Describe]:
     known = {name: which for name, which in named.items() if folders or which in weights.names()}
     return {
         "surf3d": lambda volume, points: surf3d.describe(volume, points, DETECTOR),
-        **{name: partial(by_network, which) for name, which in known.items()},
+        **{name: partial(patch, weights=which) for name, which in known.items()},
     }
-
-
-def by_network(which: str, volume: Volume, points: Keypoints) -> Keypoints:
-    return patch(volume, points, weights=which)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

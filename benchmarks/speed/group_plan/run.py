@@ -36,7 +36,7 @@ from homolog.matching.nearest import match
 from homolog.metrics.folding import folding
 from homolog.pipelines import planning, planning_costs
 from homolog.pipelines.detect import detect
-from homolog.pipelines.planning import Described, Wanted
+from homolog.pipelines.planning_facts import Described, Wanted
 from homolog.space.keypoints import Keypoints, Matches
 from homolog.space.sampling import low_passed
 from homolog.space.transforms import Transform, chain

@@ -17,7 +17,8 @@ from homolog.cli.group_tasks import PAIRS_A_TASK, match_tasks
 from homolog.cli.resources import gigabytes, require_memory
 from homolog.errors import UnwritableFile
 from homolog.io.results import Results
-from homolog.pipelines.planning import Described, Done, Plan, Stage, Wanted, plan
+from homolog.pipelines.planning import Plan, Stage, plan
+from homolog.pipelines.planning_facts import Described, Done, Wanted
 
 # What files of keypoints hold, mostly.
 USUAL_METHOD = "surf3d"

@@ -9,13 +9,18 @@ from homolog.space.keypoints import Keypoints
 from homolog.space.volume import Volume
 
 
-def require_scales(keypoints: Keypoints, volume: Volume) -> None:
-    """Raises unless the points are of the picture's patient and say how much round them to look at."""
+def require_space(keypoints: Keypoints, volume: Volume) -> None:
+    """Raises unless the points are of the picture's patient."""
     if keypoints.space != volume.space:
         raise SpaceMismatch(
             f"the points are in '{keypoints.space}', the image in '{volume.space}'",
             f"if it is the same patient, name its space: read(path, space={keypoints.space!r})",
         )
+
+
+def require_scales(keypoints: Keypoints, volume: Volume) -> None:
+    """Raises unless the points are of the picture's patient and say how much round them to look at."""
+    require_space(keypoints, volume)
     if keypoints.scale is None:
         raise BadInput(
             "points without a scale cannot be described: how much round them to look at is not known",

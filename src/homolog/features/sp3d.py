@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from homolog.errors import BadInput, SpaceMismatch
+from homolog.errors import BadInput
 from homolog.features import sp3d_tiles
 from homolog.features.configs import Sp3dConfig
-from homolog.features.given import known, require_inside
+from homolog.features.given import known, require_inside, require_space
 from homolog.features.selection import inside_mask, strongest
 from homolog.features.sp3d_peaks import apart, peaks
 from homolog.features.sp3d_picture import Picture, picture_of, require_room
@@ -61,11 +61,7 @@ def detect(
 def describe(volume: Volume, keypoints: Keypoints, config: Sp3dConfig = Sp3dConfig(), *, network: Sp3dNet) -> Keypoints:
     """The same points with descriptors, which do not depend on their scales."""
     _require_options(config)
-    if keypoints.space != volume.space:
-        raise SpaceMismatch(
-            f"the points are in '{keypoints.space}', the image in '{volume.space}'",
-            f"if it is the same patient, name its space: read(path, space={keypoints.space!r})",
-        )
+    require_space(keypoints, volume)
     require_inside(keypoints, volume)
     picture = picture_of(volume, config, network.config.window_hu)
     return _described(keypoints, picture, _remembered(picture, network, config), network, config)

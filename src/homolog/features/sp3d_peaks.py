@@ -7,6 +7,8 @@ from itertools import product
 import numpy as np
 import torch
 
+from homolog.features.differences import derivatives
+
 # A voxel and its neighbours, in the order of `_around`.
 STEPS = np.array(list(product((-1, 0, 1), repeat=3)))
 # Peaks whose neighbours are looked at together: each takes 800 bytes.
@@ -48,7 +50,7 @@ def offsets(around: np.ndarray) -> np.ndarray:
     Exact for logarithms of Gaussians. Where the quadratic has no peak nearby, each axis has a parabola of its own.
     """
     around = around.astype(np.float64)
-    gradient, hessian = _derivatives(around)
+    gradient, hessian = derivatives(around)
     curved = -np.einsum("naa->na", hessian)
     alone = np.divide(gradient, curved, out=np.zeros_like(gradient), where=curved > 0).clip(-0.5, 0.5)
     peaked = (np.linalg.eigvalsh(hessian) < 0).all(axis=1)
@@ -99,22 +101,3 @@ def _around(values: torch.Tensor, voxels: torch.Tensor) -> torch.Tensor:
     steps = (torch.from_numpy(STEPS).to(values.device) * strides).sum(1)
     places = (voxels * strides).sum(1)[:, None] + steps
     return values.flatten()[places].reshape(-1, 3, 3, 3)
-
-
-def _derivatives(around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients (N, 3) and Hessians (N, 3, 3) by central differences of values (N, 3, 3, 3)."""
-
-    def at(*steps: int) -> np.ndarray:
-        i, j, k = (1 + step for step in steps)
-        return np.asarray(around[:, i, j, k])
-
-    unit = np.eye(3, dtype=int)
-    gradient = np.stack([(at(*e) - at(*-e)) / 2 for e in unit], axis=1)
-    hessian = np.empty((len(around), 3, 3))
-    for a, b in product(range(3), repeat=2):
-        e, f = unit[a], unit[b]
-        if a == b:
-            hessian[:, a, a] = at(*e) - 2 * at(0, 0, 0) + at(*-e)
-        else:
-            hessian[:, a, b] = (at(*e + f) - at(*e - f) - at(*f - e) + at(*-e - f)) / 4
-    return gradient, hessian

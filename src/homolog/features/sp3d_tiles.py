@@ -86,7 +86,7 @@ def bytes_of(network: Sp3dNetConfig) -> float:
     return 4 * (2 + (widths[1] + widths[3]) / 8 + 2 * widths[5] / 64 + 2 * widths[7] / 512 + 5)
 
 
-def levels(network: Sp3dNet, picture: Picture, block: Block, tile_vox: int, shift: Shift = (0, 0, 0)) -> Levels:
+def levels(network: Sp3dNet, picture: Picture, block: Block, tile_vox: int, shift: Shift) -> Levels:
     """`network.levels` of a block.
 
     shift  voxels by which cells begin before the block; there is one more of them then

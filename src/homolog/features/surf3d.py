@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import product
 
 import numpy as np
 
 from homolog.errors import BadInput
 from homolog.features.configs import Surf3dConfig
+from homolog.features.differences import derivatives
 from homolog.features.given import known, require_inside, require_scales
 from homolog.features.selection import inside_mask, ranked, strongest
 from homolog.features.surf_lattice import Lattice, lattice_of, source_of
@@ -149,19 +149,7 @@ def _refined(layers: list[Layer], places: np.ndarray, config: Surf3dConfig) -> t
 
 def _offsets(around: np.ndarray, *, exchanged: bool) -> np.ndarray:
     """(N, 4) along x, y, z and scale: -H^+ g from central differences; `around` (N, 3, 3, 3, 3), scale first."""
-
-    def value(**steps: int) -> np.ndarray:
-        s, x, y, z = (1 + steps.get(name, 0) for name in "sxyz")
-        return np.asarray(around[:, s, x, y, z])
-
-    names = "xyzs"
-    gradient = np.stack([(value(**{n: 1}) - value(**{n: -1})) / 2 for n in names], axis=-1)
-    hessian = np.empty((len(around), 4, 4))
-    for a, one in enumerate(names):
-        hessian[:, a, a] = value(**{one: 1}) - 2 * value() + value(**{one: -1})
-        for b, other in enumerate(names[:a]):
-            mixed = partial(lambda p, q, i, j: value(**{p: i, q: j}), one, other)
-            hessian[:, a, b] = hessian[:, b, a] = (mixed(1, 1) - mixed(1, -1) - mixed(-1, 1) + mixed(-1, -1)) / 4
+    gradient, hessian = derivatives(np.moveaxis(around, 1, -1))
     if exchanged:
         xz, yz = hessian[:, 0, 2].copy(), hessian[:, 1, 2].copy()
         hessian[:, 0, 2] = hessian[:, 2, 0] = yz

@@ -16,9 +16,8 @@ from homolog.space.attenuation import linear_attenuation
 from homolog.space.camera import Camera
 from homolog.space.projecting import Projector
 from homolog.space.volume import Volume
-from homolog.synth import xrays
 from homolog.train.configs import PoseConfig
-from homolog.train.prost_data import exposure, from_the_front
+from homolog.train.prost_data import exposed, from_the_front
 
 # C-arms and Bucky tables, where no camera is given: mm from source to detector, mm along the detector's longer side,
 # and the shorter side's share of it.
@@ -121,13 +120,11 @@ def batch(subject: Subject, config: PoseConfig, count: int, rng: np.random.Gener
     """Some X-rays of the volume, by one drawn camera and exposure."""
     camera = camera_of(subject, rng)
     truths = [pose_of(subject, config, camera, rng) for _ in range(count)]
-    paths = np.stack([subject.projector.image(camera, truth) for truth in truths])
-    taken = xrays.expose(paths, camera, exposure(rng), rng)
-    mask = taken.mask if taken.mask.any() else np.ones(camera.size_px, bool)
+    taken, mask = exposed(subject.projector, camera, truths, rng)
     places = places_of(camera, mask)
     poses = torch.from_numpy(np.array(truths))
     where, there = points_in(torch.from_numpy(subject.points_mm), poses, camera, places[2])
-    pictures = torch.from_numpy(taken.data.astype(np.float32))[:, None]
+    pictures = torch.from_numpy(taken)[:, None]
     return Batch(pictures, places, where, there, np.array(truths), camera, mask)
 
 

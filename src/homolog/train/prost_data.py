@@ -211,7 +211,7 @@ def sample(patient: Patient, config: ProstConfig, net: ProstNetConfig, rng: np.r
     nominal = from_the_front(np.radians(config.view_degrees) * rng.normal(), depth_mm)
     truths = [_about(nominal, turn, shift, rng) for _ in range(config.truths)]
     poses = [_started(nominal, truth, turn, shift, rng) for _ in range(config.starts) for truth in truths]
-    pictures, mask = exposed(patient, camera, [truth @ _shifted(-pivot) for truth in truths], rng)
+    pictures, mask = exposed(Projector(patient.whole()), camera, [truth @ _shifted(-pivot) for truth in truths], rng)
     volume = shown_volume(body, net)
     return Sample(
         torch.from_numpy(volume.numpy()),
@@ -295,11 +295,10 @@ def places_in(sample: Sample, poses: torch.Tensor) -> tuple[torch.Tensor, torch.
 
 
 def exposed(
-    patient: Patient, camera: Camera, camera_from_patient: list[np.ndarray], rng: np.random.Generator
+    projector: Projector, camera: Camera, camera_from_volume: list[np.ndarray], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """(T, rows, columns) float32 X-rays as they may come out, and where they are known (rows, columns)."""
-    projector = Projector(patient.whole())
-    paths = np.stack([projector.image(camera, pose) for pose in camera_from_patient])
+    paths = np.stack([projector.image(camera, pose) for pose in camera_from_volume])
     taken = xrays.expose(paths, camera, exposure(rng), rng)
     mask = taken.mask if taken.mask.any() else np.ones(camera.size_px, bool)
     return taken.data.astype(np.float32), mask

@@ -23,9 +23,8 @@ def wanted_of(points: np.ndarray, side_vox: int, blur_vox: float) -> np.ndarray:
     inside = ((nearest >= 0) & (nearest < side_vox)).all(axis=1)
     around = np.arange(-reach, reach + 1)
     for point, voxel in zip(points[inside], nearest[inside], strict=True):
-        along = (
-            np.exp(-0.5 * ((voxel + around[:, None] - point) / max(blur_vox, 1e-3)) ** 2) if reach else np.ones((1, 3))
-        )
+        # without a reach there is one voxel, whose share is all
+        along = np.exp(-0.5 * ((voxel + around[:, None] - point) / (blur_vox or np.inf)) ** 2)
         i, j, k = (along / along.sum(axis=0)).T
         padded[tuple(slice(at, at + len(around)) for at in voxel)] += i[:, None, None] * j[:, None] * k
     kept = slice(reach, reach + side_vox)
