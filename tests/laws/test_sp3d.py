@@ -13,6 +13,7 @@ import torch
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
+from torch.nn.functional import max_pool3d
 
 from homolog import Grid, Keypoints, Volume, methods
 from homolog.errors import BadInput, SpaceMismatch, UnreadableFile
@@ -22,7 +23,7 @@ from homolog.features.sp3d_peaks import apart, offsets, peaks
 from homolog.features.sp3d_picture import picture_of
 from homolog.kernels.threads import using_threads
 from homolog.nets.configs import SP3D_FULL, SP3D_LIGHT, Sp3dNetConfig
-from homolog.nets.sp3d import CELL, DESCRIPTOR_REACH, DETECTOR_REACH, Sp3dNet, built, shuffled
+from homolog.nets.sp3d import CELL, DESCRIPTOR_REACH, DETECTOR_REACH, Levels, Sp3dNet, built, shuffled
 from homolog.pipelines import sp3d as pipeline
 
 SMALL = Sp3dNetConfig(
@@ -318,23 +319,28 @@ def test_columns_are_what_they_say(volume, found):
 
 
 def seen(picture: np.ndarray, move: tuple[int, ...]) -> np.ndarray:
-    """What the network says of each voxel, its cells beginning so many voxels before the picture."""
-    # whole cells, and one more where they begin before it
-    ends = [8 * (-(-n // 8) + (a > 0)) - n - a for n, a in zip(picture.shape, move)]
-    padded = np.pad(picture, list(zip(move, ends)), mode="edge")
+    """What the network says of each voxel, its cells beginning so many voxels later; NaN of those of no cell."""
+    net, part = network(), np.pad(picture, [(0, -n % 8) for n in picture.shape], mode="edge")
+    cells = tuple(slice(a, n - -a % 8) for a, n in zip(move, part.shape))
     with torch.no_grad():
-        likely = shuffled(network().detector_only(torch.from_numpy(padded)[None, None]))[0].numpy()
-    return likely[tuple(slice(a, a + n) for n, a in zip(picture.shape, move))]
+        half = net.levels(torch.from_numpy(part)[None, None]).half[
+            (..., *(slice(a.start // 2, a.stop // 2) for a in cells))
+        ]
+        quarter = net.pairs[2](max_pool3d(half, 2))
+        likely = shuffled(net.detector(Levels(half, quarter, net.pairs[3](max_pool3d(quarter, 2)))))[0]
+    out = np.full(part.shape, np.nan, np.float32)
+    out[cells] = likely.numpy()
+    return out[tuple(map(slice, picture.shape))]
 
 
-@pytest.mark.parametrize("looks", [1, 3])
+@pytest.mark.parametrize("looks", [1, 2, 4, 8])
 def test_points_are_the_peaks_of_what_the_network_says_in_all_looks_together(looks):
     volume = upright()
     found = detect(volume, apart_mm=0.0, border_mm=3.0, looks=looks)
     picture = np.clip((volume.numpy() + 1000) / 2000, 0, 1)
     moves = sp3d_tiles.shifts(looks)
-    assert moves[-1] == (0, 0, 0) and len(set(moves)) == looks and 0 <= np.min(moves) <= np.max(moves) < CELL
-    likely = np.mean([seen(picture, move) for move in moves], axis=0)
+    assert moves[0] == (0, 0, 0) and len(set(moves)) == looks and 0 <= np.min(moves) <= np.max(moves) < CELL
+    likely = np.nanmean([seen(picture, move) for move in moves], axis=0)
     nearest = np.round(volume.grid.voxel(found.position)).astype(int)
     steps = list(product((-1, 0, 1), repeat=3))
     together = np.sum([np.roll(likely, step, (0, 1, 2)) for step in steps], axis=0)

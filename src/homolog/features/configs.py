@@ -70,8 +70,8 @@ class Sp3dConfig:
     threshold: float = 0.05
     """The least probability that a point is within a voxel, 0 to 1."""
     looks: int = 4
-    """How many times the picture is looked at, 1 to 8, its cells beginning elsewhere: what is found depends the less on
-    where they begin."""
+    """How many times the picture is looked at, 1, 2, 4 or 8, its cells beginning elsewhere: what is found depends the
+    less on where they begin."""
     apart_mm: float = 4.5
     """mm, no two points are nearer to one another than this: the likelier one is kept."""
     border_mm: float = 6.0

@@ -21,7 +21,7 @@ from homolog.features.given import known, require_inside, require_space
 from homolog.features.selection import inside_mask, strongest
 from homolog.features.sp3d_peaks import apart, peaks
 from homolog.features.sp3d_picture import Picture, picture_of, require_room
-from homolog.features.sp3d_tiles import Block, Shift, blocks
+from homolog.features.sp3d_tiles import Block, blocks
 from homolog.features.torch_threads import torch_threads
 from homolog.nets.sp3d import CELL, Levels, Sp3dNet
 from homolog.space.keypoints import Keypoints
@@ -32,11 +32,10 @@ FLAT = 1e-4
 # Points described at once: each needs 64 places of all channels, some 30 kB.
 AT_ONCE = 1024
 
-# Cells as they are counted from the picture's first voxel; and a probability that is as good as none.
-UNMOVED: Shift = (0, 0, 0)
+# A probability that is as good as none.
 LEAST = 1e-30
 
-LevelsOf = Callable[[Block, Shift], Levels]
+LevelsOf = Callable[[Block], Levels]
 
 
 @torch_threads(1)
@@ -69,14 +68,14 @@ def describe(volume: Volume, keypoints: Keypoints, config: Sp3dConfig = Sp3dConf
 
 def _remembered(picture: Picture, network: Sp3dNet, config: Sp3dConfig) -> LevelsOf:
     """Features of a block; those of the last one are kept, since most pictures have no other."""
-    held: dict[tuple[Block, Shift], Levels] = {}
+    held: dict[Block, Levels] = {}
 
-    def levels_of(block: Block, shift: Shift) -> Levels:
-        if (block, shift) not in held:
+    def levels_of(block: Block) -> Levels:
+        if block not in held:
             # first, or two blocks' features would lie side by side
             held.clear()
-            held[block, shift] = sp3d_tiles.levels(network, picture, block, config.tile_vox, shift)
-        return held[block, shift]
+            held[block] = sp3d_tiles.levels(network, picture, block, config.tile_vox)
+        return held[block]
 
     return levels_of
 
@@ -107,15 +106,20 @@ def _peaks(
 
 
 def _log_likely(block: Block, levels_of: LevelsOf, network: Sp3dNet, config: Sp3dConfig) -> torch.Tensor:
-    """(D, H, W) of a block: logarithms of the mean probability over looks whose cells begin elsewhere."""
+    """(D, H, W) of a block: logarithms of the mean probability over the looks that show a voxel."""
+    levels = levels_of(block)
     if config.looks == 1:
-        return sp3d_tiles.log_likely(network, levels_of(block, UNMOVED), config.tile_vox)
-    size = CELL * (np.array(block.seen_stop) - block.seen_start)
-    mean = torch.zeros(size.tolist(), device=next(network.parameters()).device)
+        return sp3d_tiles.log_likely(network, levels, config.tile_vox)
+    size = (CELL * (np.array(block.seen_stop) - block.seen_start)).tolist()
+    total, shown = (torch.zeros(size, device=levels.half.device) for _ in range(2))
     for shift in sp3d_tiles.shifts(config.looks):
-        likely = sp3d_tiles.log_likely(network, levels_of(block, shift), config.tile_vox).exp_()
-        mean += likely[tuple(slice(a, a + int(n)) for a, n in zip(shift, size))] / config.looks
-    return mean.clamp_min_(LEAST).log_()
+        if any(a and n == CELL for a, n in zip(shift, size)):
+            continue
+        inner = tuple(slice(a, n - -a % CELL) for a, n in zip(shift, size))
+        there = sp3d_tiles.moved(network, levels, shift, config.tile_vox)
+        total[inner] += sp3d_tiles.log_likely(network, there, config.tile_vox).exp_()
+        shown[inner] += 1
+    return total.div_(shown).clamp_min_(LEAST).log_()
 
 
 def _shows(picture: Picture, block: Block) -> np.ndarray:
@@ -141,7 +145,7 @@ def _described(
     for block in reversed(blocks(picture, network.config, config)):
         rows = np.flatnonzero(block.holds(home))
         if len(rows):
-            found[rows] = _descriptors(voxels[rows] - block.origin, levels_of(block, UNMOVED), network)
+            found[rows] = _descriptors(voxels[rows] - block.origin, levels_of(block), network)
     return replace(keypoints, descriptors=found)
 
 
@@ -169,7 +173,7 @@ def _require_options(config: Sp3dConfig) -> None:
         )
     if config.point_scale_mm is not None and not 0 < config.point_scale_mm < np.inf:
         raise BadInput(f"points are to have scales of {config.point_scale_mm} mm", "--point-scale-mm 3")
-    if not 1 <= config.looks <= CELL:
-        raise BadInput(f"{config.looks} looks at a picture, 1 to {CELL} are possible", "--looks 4")
+    if config.looks not in (1, 2, 4, 8):
+        raise BadInput(f"{config.looks} looks at a picture; 1, 2, 4 and 8 are possible", "--looks 4")
     if config.tile_vox < CELL or not config.memory_gb > 0:
         raise BadInput(f"tiles of {config.tile_vox} voxels in {config.memory_gb} GB", "--tile-vox 64 --memory-gb 1")

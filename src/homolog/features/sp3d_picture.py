@@ -43,12 +43,10 @@ class Picture:
         return -(-np.array(self.grid.shape) // CELL)
 
     def part(self, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-        """(stop - start) float32 voxels; beyond the ends of the picture, its last ones again."""
-        (i, j, k), (low_i, low_j, low_k) = np.minimum(stop, self.grid.shape), np.maximum(start, 0)
-        inner = self.planes(int(low_i), int(i))[:, low_j:j, low_k:k]
-        before = np.maximum(-start, 0)
-        after = stop - start - inner.shape - before
-        return np.pad(inner, list(zip(before.tolist(), after.tolist())), mode="edge")
+        """(stop - start) float32 voxels; beyond the end of the picture, its last ones again."""
+        i, j, k = np.minimum(stop, self.grid.shape)
+        inner = self.planes(int(start[0]), int(i))[:, start[1] : j, start[2] : k]
+        return np.pad(inner, [(0, int(n)) for n in stop - start - inner.shape], mode="edge")
 
     def beneath(self, position: np.ndarray) -> np.ndarray:
         """(N,) mm: how far points (N, 3) LPS mm lie beneath the nearest face of the scan; below 0 outside it."""

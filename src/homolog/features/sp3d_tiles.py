@@ -86,25 +86,32 @@ def bytes_of(network: Sp3dNetConfig) -> float:
     return 4 * (2 + (widths[1] + widths[3]) / 8 + 2 * widths[5] / 64 + 2 * widths[7] / 512 + 5)
 
 
-def levels(network: Sp3dNet, picture: Picture, block: Block, tile_vox: int, shift: Shift) -> Levels:
-    """`network.levels` of a block.
-
-    shift  voxels by which cells begin before the block; there is one more of them then
-    """
-    more = CELL * (np.array(shift) > 0) - np.array(shift)
-    part = picture.part(block.origin - shift, CELL * np.array(block.seen_stop) + more)
+def levels(network: Sp3dNet, picture: Picture, block: Block, tile_vox: int) -> Levels:
+    """`network.levels` of a block."""
+    part = picture.part(block.origin, CELL * np.array(block.seen_stop))
     given = torch.from_numpy(part)[None, None].to(next(network.parameters()).device)
     with torch.inference_mode():
         pooled = nn.Sequential(network.pairs[0], nn.MaxPool3d(2))
-        half = tiled(network.pairs[1], tiled(pooled, given, tile_vox, 2), tile_vox)
-        quarter = tiled(network.pairs[2], functional.max_pool3d(half, 2), tile_vox)
-        return Levels(half, quarter, tiled(network.pairs[3], functional.max_pool3d(quarter, 2), tile_vox))
+        return _from_half(network, tiled(network.pairs[1], tiled(pooled, given, tile_vox, 2), tile_vox), tile_vox)
+
+
+def moved(network: Sp3dNet, levels: Levels, shift: Shift, tile_vox: int) -> Levels:
+    """The features where cells begin later by so many voxels, which are even; there is one less of them then.
+
+    Those at half resolution, which are most of the work, are the same.
+    """
+    if not any(shift):
+        return levels
+    kept = (slice(a // 2, n - (-a % CELL) // 2) for a, n in zip(shift, levels.half.shape[2:], strict=True))
+    return _from_half(network, levels.half[(slice(None), slice(None), *kept)], tile_vox)
 
 
 def shifts(looks: int) -> list[Shift]:
-    """By how many voxels cells begin earlier in each of several looks, evenly over a cell; in the last not at all."""
-    spread = [(n * CELL // looks * np.array((1, 3, 5))) % CELL for n in range(looks)]
-    return [(int(i), int(j), int(k)) for i, j, k in reversed(spread)]
+    """By how many voxels cells begin later in each of 1, 2, 4 or 8 looks, evenly over a cell; in the first by none."""
+    along = [(n * CELL // min(looks, 4) * np.array((1, 1, 3))) % CELL for n in range(min(looks, 4))]
+    besides = [np.array((0, CELL // 2, CELL // 2))] if looks == 8 else []
+    spread = along + [(one + more) % CELL for more in besides for one in along]
+    return [(int(i), int(j), int(k)) for i, j, k in spread]
 
 
 def log_likely(network: Sp3dNet, levels: Levels, tile_vox: int) -> torch.Tensor:
@@ -164,6 +171,12 @@ def _tiles(shape: torch.Size, side: int, halo: int) -> list[Tile]:
         within = tuple(slice(a - c, b - c) for a, b, c in zip(start, stop, low))
         found.append(Tile(tuple(map(slice, start, stop)), tuple(map(slice, low, high)), within))
     return found
+
+
+def _from_half(network: Sp3dNet, half: torch.Tensor, tile_vox: int) -> Levels:
+    with torch.inference_mode():
+        quarter = tiled(network.pairs[2], functional.max_pool3d(half, 2), tile_vox)
+        return Levels(half, quarter, tiled(network.pairs[3], functional.max_pool3d(quarter, 2), tile_vox))
 
 
 def _cut(given: torch.Tensor, voxels: Slices) -> torch.Tensor:

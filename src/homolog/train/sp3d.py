@@ -102,7 +102,9 @@ def _pairs(
 def shapes_step(network: Sp3dNet, pictures: torch.Tensor, wanted: torch.Tensor, config: Sp3dConfig) -> dict[str, float]:
     """To find the points of solids."""
     device = next(network.parameters()).device
-    logits, wanted = network.detector_only(pictures.to(device)), wanted.to(device)
+    with _precision(device, config):
+        logits = network.detector_only(pictures.to(device))
+    logits, wanted = logits.float(), wanted.to(device)
     loss = sp3d_losses.detection(logits, wanted, config.dustbin)
     loss.backward()
     return {"loss": float(loss.detach()), "placed": sp3d_losses.placed(logits, wanted)}
@@ -115,8 +117,10 @@ def volumes_step(
     device = next(network.parameters()).device
     pictures = torch.cat([one.pictures for one in several]).to(device)
     wanted = torch.cat([one.wanted for one in several]).to(device)
-    levels = network.levels(pictures)
-    logits = network.detector(levels)
+    with _precision(device, config):
+        levels = network.levels(pictures)
+        logits = network.detector(levels)
+    logits = logits.float()
     found = {"detection": sp3d_losses.detection(logits, wanted, config.dustbin)}
     rates: dict[str, float] = {}
     if config.describe:
@@ -138,13 +142,18 @@ def _described(
     places = torch.cat([each for one in several for each in (one.places, one.others)]).to(device)
     counts = [len(each) for one in several for each in (one.places, one.others)]
     picture = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
-    made = network.described_at(levels, places, picture).split(counts)
+    with _precision(device, config):
+        made = network.described_at(levels, places, picture).float().split(counts)
     fixed, moving = torch.cat(made[::2]), torch.cat(made[1::2])
     apart = torch.from_numpy(sp3d_data.apart(several, config.apart_mm)).to(device)
     rate = false_positive_rate(fixed, moving, apart)
     if config.likeness == "infonce":
         return contrast(fixed, moving, apart, config.temperature), rate
     return sp3d_losses.description(fixed, moving, apart, config.attract, config.repel), rate
+
+
+def _precision(device: torch.device, config: Sp3dConfig) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.half)
 
 
 def _repeated(
