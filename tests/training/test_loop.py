@@ -143,13 +143,20 @@ class Steps:
 
 
 def test_a_training_goes_on_with_the_options_it_began_with(tmp_path):
-    def trained(config: Steps, seed: int) -> State:
+    def trained(config: Steps, seed: int, *volumes: str) -> State:
         state, gradients = line()
         plan = Plan(steps=2 + 2 * (tmp_path / "checkpoint.pt").exists(), seed=seed)
-        return loop.trained(tmp_path, plan, config, lambda: state, lambda now, rng: gradients(rng), lambda now: {})
+        given = [Path(name) for name in volumes]
+        return loop.trained(
+            tmp_path, plan, config, lambda: state, lambda now, rng: gradients(rng), lambda now: {}, volumes=given
+        )
 
-    trained(Steps(), 0)
-    for config, seed, told in ((Steps(calm_steps=20), 0, "calm_steps 10, not 20"), (Steps(), 1, "seed 0, not 1")):
+    trained(Steps(), 0, "a/one.nii.gz")
+    for config, seed, volume, told in (
+        (Steps(calm_steps=20), 0, "one.nii.gz", "calm_steps 10, not 20"),
+        (Steps(), 1, "one.nii.gz", "seed 0, not 1"),
+        (Steps(), 0, "two.nii.gz", "volumes .*one.*, not .*two"),
+    ):
         with pytest.raises(BadInput, match=told):
-            trained(config, seed)
-    assert trained(Steps(), 0).step == 4
+            trained(config, seed, volume)
+    assert trained(Steps(), 0, "one.nii.gz").step == 4

@@ -249,10 +249,10 @@ def test_solids_are_learnt(tiny, tmp_path):
     assert of_record(Sp3dNetConfig, card["network"]) == TINY and card["recipe"] == "homolog train sp3d"
 
 
-@pytest.mark.parametrize("likeness", ["infonce", "hinge"])
-def test_pairs_are_learnt_to_be_found_and_described(likeness):
+@pytest.mark.parametrize(("likeness", "half"), [("infonce", False), ("hinge", False), ("infonce", True)])
+def test_pairs_are_learnt_to_be_found_and_described(likeness, half):
     torch.manual_seed(0)
-    network, config = Sp3dNet(TINY), replace(SMALL, rate=1e-2, repeat=0.1, likeness=likeness)
+    network, config = Sp3dNet(TINY), replace(SMALL, rate=1e-2, repeat=0.1, likeness=likeness, half=half)
     optimiser = sp3d.AdamW(network.parameters(), config.rate)
     logs = []
     for n in range(30):
@@ -262,6 +262,17 @@ def test_pairs_are_learnt_to_be_found_and_described(likeness):
         optimiser.zero_grad()
     for name in ("detection", "description"):
         assert np.mean([log[name] for log in logs[-6:]]) < 0.95 * np.mean([log[name] for log in logs[:3]]), name
+
+
+def test_half_precision_sees_the_same_and_whole_weights_are_trained():
+    losses = []
+    for half in (False, True):
+        torch.manual_seed(0)
+        network, config, rng = Sp3dNet(TINY), replace(SMALL, half=half), np.random.default_rng(0)
+        losses.append(sp3d.volumes_step(network, [sp3d_data.parts(seen(), config, rng)], config, rng)["loss"])
+        gradients = [each.grad for each in network.parameters() if each.grad is not None]
+        assert {each.dtype for each in gradients} == {torch.float32}
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 def test_a_training_that_goes_on_ends_like_one_that_did_not_stop(tiny, tmp_path):

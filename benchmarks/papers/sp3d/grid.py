@@ -14,8 +14,8 @@ from homolog import Keypoints, Transform, Volume
 from homolog.metrics.keypoints import matching_score
 
 DETECTORS = ("surf3d", "sift3d", "sp3d_pt", "sp3d")
-# Points of each scan at most, and mm between those of a patient of a group that are preferred.
-POINTS, GROUP_POINTS, SPREAD_MM = 1500, 3000, 20.0
+# Points of each scan at most, and of each patient of a group.
+POINTS, GROUP_POINTS = 1500, 3000
 
 # Fixed and moving scans, the true map, and their bodies.
 Compared = tuple[Volume, Volume, Transform, Volume, Volume]
@@ -42,7 +42,7 @@ def matched(pairs: Sequence[Compared], networks: Mapping[str, str], within_mm: f
 
 def grouped(scans: Sequence[Volume], networks: Mapping[str, str]) -> Table:
     """Detector -> descriptor -> mm between landmarks and their centroid after FROG."""
-    known, named = ways.detectors(networks, GROUP_POINTS, SPREAD_MM), ways.describers(networks)
+    known, named = ways.detectors(networks, GROUP_POINTS), ways.describers(networks)
     marks = ten_patients.marks(scans)
     found = {name: [known[name](scan, None) for scan in scans] for name in DETECTORS if name in known}
     table: Table = {name: {} for name in found}

@@ -6,8 +6,9 @@ scans_under_warps: four CTs, each against itself under a drawn warp and with noi
 pairs of five, on voxels of 2 mm. All detectors give as many points a pair, those of the poorest one; points off the
 patient do not count. Chance is what as many points strewn over the shared part of the patient would reach. 3D-SURF
 looks at voxels of 0.75 mm, as FROG calls it, and also of 1 mm and at the scan's own; 3D-SIFT at the scan's own.
-SP3D-pt, which has seen solids only, is described by 3D-SURF. groups: ten virtual patients through FROG. grid: every
-detector with every descriptor (`grid.py`). DIR of --work keeps the ten patients. No network was trained on any of these
+SP3D-pt, which has seen solids only, is described by 3D-SURF. looks: what it takes and brings to look at a picture
+several times. groups: ten virtual patients through FROG. grid: every detector with every descriptor (`grid.py`). DIR of
+--work keeps the ten patients. No network was trained on any of these
 scans or patients. One thread; user seconds. About an hour.
 
 --weights names trainings to look at, as in sp3d=DIR or sp3d_pt=DIR; ours.toml is then left as it is. With --only, its
@@ -52,9 +53,9 @@ from homolog.space.prepared import BODY, prepare
 from homolog.synth.deformations import draw_warp, warped_scan
 
 HERE = Path(__file__).parent
-PARTS = ("scans_under_warps", "virtual_patients", "groups", "grid")
+PARTS = ("scans_under_warps", "virtual_patients", "looks", "groups", "grid")
 NOISE_HU = 20.0
-SEEDS = range(10, 15)
+SEEDS = range(20_010, 20_015)
 REGION, SPACING_MM = "abdomen-pelvis", 2.0
 # Those that are given as many points as the poorest of them found.
 COMPARED = ("surf3d", "sift3d", "sp3d")
@@ -62,8 +63,10 @@ COMPARED = ("surf3d", "sift3d", "sp3d")
 CORRESPONDING_MM, DRAWN = 8.0, 20_000
 # mm between the places at which a map is held against a drawn warp
 PLACES_MM = 10.0
-# Points of each patient of a group, and mm between those that are preferred.
-GROUP_POINTS, SPREAD_MM = 5000, 20.0
+# Points of each patient of a group.
+GROUP_POINTS = 5000
+# Scans that are looked at several times, points that are compared, and how many times.
+LOOK_SCANS, LOOK_POINTS, LOOKS = ("chest-a", "chest-b"), 1500, (1, 2, 4, 8)
 # Scans and pairs of patients that the grid is of; how near points of patients are to be, as each has its own grain.
 GRID_SCANS, GRID_PAIRS, GRID_PATIENTS_MM = ("chest-a", "chest-b"), 3, 4.0
 
@@ -109,6 +112,9 @@ def looked_at(given: argparse.Namespace, networks: Mapping[str, str], folder: Pa
     if "virtual_patients" in given.only:
         figures["virtual_patients"] = summary([scored(pair, detectors) for pair in patients()])
         print("virtual_patients", table(figures["virtual_patients"]), sep="\n", end="\n\n", flush=True)
+    if "looks" in given.only and "sp3d" in networks:
+        figures["looks"] = looks([compared(pair) for pair in warped_pairs(given.data, LOOK_SCANS)], networks["sp3d"])
+        print("looks", *figures["looks"].items(), sep="\n", end="\n\n", flush=True)
     scans = ten_patients.scans(folder) if {"groups", "grid"} & set(given.only) else []
     if "groups" in given.only:
         figures["groups"] = groups(scans, networks)
@@ -126,11 +132,27 @@ def looked_at(given: argparse.Namespace, networks: Mapping[str, str], folder: Pa
     return figures
 
 
+def looks(pairs: list[grid.Compared], which: str) -> Figures:
+    """Of SP3D with so many looks: how many points are found again, and user seconds a scan."""
+    rows: Figures = {"repeatability_2mm": {}, "detection_user_s": {}}
+    for count in LOOKS:
+        detect = ways.detectors({"sp3d": which}, looks=count)["sp3d"]
+        rates, before = [], user()
+        for fixed, moving, truth, *bodies in pairs:
+            points = [detect(scan, body) for scan, body in zip((fixed, moving), bodies, strict=True)]
+            regions = dict(zip(("fixed_region", "moving_region"), bodies, strict=True))
+            found = repeatability(*points, truth, budget=LOOK_POINTS, **regions)
+            rates.append(found.rate[list(found.within_mm).index(2.0)])
+        rows["repeatability_2mm"][f"looks_{count}"] = float(np.mean(rates))
+        rows["detection_user_s"][f"looks_{count}"] = (user() - before) / (2 * len(pairs))
+    return rows
+
+
 def groups(scans: list[Volume], networks: Mapping[str, str]) -> dict[str, dict[str, float]]:
     """Ten patients through FROG, by each detector's own descriptors."""
     marks = ten_patients.marks(scans)
     rows = {"landmarks_mm": {"as_stored": ten_patients.as_stored_mm(marks)}, "points": {}, "user_s": {}}
-    for name, detect in ways.detectors(networks, GROUP_POINTS, SPREAD_MM).items():
+    for name, detect in ways.detectors(networks, GROUP_POINTS).items():
         before = user()
         points = [detect(scan, None) for scan in scans]
         rows["landmarks_mm"][name] = ten_patients.landmarks_mm(points, marks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -32,9 +33,12 @@ def trained(given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def detectors(networks: Mapping[str, str], most: int = MOST, spread_mm: float | None = None) -> dict[str, Detect]:
-    """By name; sp3d_pt has learned no descriptors, so its points get 3D-SURF's."""
-    kept = {"most": most, "spread_mm": spread_mm}
+def detectors(networks: Mapping[str, str], most: int = MOST, **looked: Any) -> dict[str, Detect]:
+    """By name; sp3d_pt has learned no descriptors, so its points get 3D-SURF's.
+
+    looked  more options of SP3D
+    """
+    kept = {"most": most}
     known: dict[str, Detect] = {
         "surf3d": lambda scan, mask: surf3d.detect(scan, Surf3dConfig(sampling_mm=SAMPLING_MM, **kept), mask=mask),
         "sift3d": lambda scan, mask: sift3d.detect(scan, Sift3dConfig(**kept), mask=mask),
@@ -42,9 +46,11 @@ def detectors(networks: Mapping[str, str], most: int = MOST, spread_mm: float | 
         "surf3d_own_voxels": lambda scan, mask: surf3d.detect(scan, Surf3dConfig(**kept), mask=mask),
     }
     if "sp3d_pt" in networks:
-        known["sp3d_pt"] = partial(_by_shapes, Sp3dConfig(weights=networks["sp3d_pt"], descriptors=False, **kept))
+        known["sp3d_pt"] = partial(
+            _by_shapes, Sp3dConfig(weights=networks["sp3d_pt"], descriptors=False, **kept, **looked)
+        )
     if "sp3d" in networks:
-        known["sp3d"] = partial(_by_network, Sp3dConfig(weights=networks["sp3d"], **kept))
+        known["sp3d"] = partial(_by_network, Sp3dConfig(weights=networks["sp3d"], **kept, **looked))
     return known
 
 

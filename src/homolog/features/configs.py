@@ -86,6 +86,6 @@ class Sp3dConfig:
     """Whether points are described as well."""
     tile_vox: int = 64
     """Voxels along the side of the cubes that layers are worked out in; no result depends on it."""
-    memory_gb: float = 1.0
+    memory_gb: float = 2.0
     """GB for the features of a picture; larger pictures are looked at in blocks, which overlap. No result depends on
     it."""

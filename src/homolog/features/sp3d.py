@@ -53,7 +53,9 @@ def detect(
     found = _detected(picture, levels_of, network, config, volume.space)
     found = found[inside_mask(found.position, mask, volume.space)]
     found = found[strongest(found.position, known(found.response), config.most, config.spread_mm)]
-    return _described(found, picture, levels_of, network, config) if config.descriptors else found
+    if config.descriptors and found.descriptors is None:
+        return _described(found, picture, levels_of, network, config)
+    return found
 
 
 @torch_threads(1)
@@ -85,24 +87,38 @@ def _remembered(picture: Picture, network: Sp3dNet, config: Sp3dConfig) -> Level
 
 
 def _detected(picture: Picture, levels_of: LevelsOf, network: Sp3dNet, config: Sp3dConfig, space: str) -> Keypoints:
-    """All points, in no order that means anything."""
-    parts = [_peaks(one, picture, levels_of, network, config) for one in blocks(picture, network.config, config)]
-    voxels, offsets, likely = (np.concatenate(column) for column in zip(*parts, strict=True))
+    """All points, in no order that means anything.
+
+    Of several blocks they are described, since features of one are gone with the next: all peaks, more than will be
+    left, are less work than features again.
+    """
+    cut = blocks(picture, network.config, config)
+    now = config.descriptors and len(cut) > 1
+    parts = [_peaks(one, picture, levels_of, network, config, described=now) for one in cut]
+    places, voxels, likely, descriptors = (np.concatenate(column) for column in zip(*parts, strict=True))
     kept = apart(voxels, likely, config.apart_mm / picture.spacing_mm)
     scale = None if config.point_scale_mm is None else np.full(int(kept.sum()), config.point_scale_mm)
-    return Keypoints(picture.grid.world((voxels + offsets)[kept]), space, scale=scale, response=likely[kept])
+    found = Keypoints(picture.grid.world(places[kept]), space, scale=scale, response=likely[kept])
+    return replace(found, descriptors=descriptors[kept]) if now else found
 
 
 def _peaks(
-    block: Block, picture: Picture, levels_of: LevelsOf, network: Sp3dNet, config: Sp3dConfig
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of a block: voxels (N, 3) int64 of the picture, offsets (N, 3) from there, and probabilities (N,)."""
+    block: Block, picture: Picture, levels_of: LevelsOf, network: Sp3dNet, config: Sp3dConfig, *, described: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of a block: places (N, 3) in voxels of the picture, their voxels int64, probabilities (N,), descriptors (N, C).
+
+    described  or there are no numbers to a descriptor
+    """
     log_likely = _log_likely(block, levels_of, network, config)
     inside, offsets, likely = peaks(log_likely, config.threshold)
     voxels = inside + block.origin
+    places = voxels + offsets
     good = block.holds(voxels) & _shows(picture, block)[tuple(inside.T // CELL)]
-    good &= picture.beneath(picture.grid.world(voxels + offsets)) >= config.border_mm
-    return voxels[good], offsets[good], likely[good]
+    good &= picture.beneath(picture.grid.world(places)) >= config.border_mm
+    places, voxels, likely = places[good], voxels[good], likely[good]
+    if not described:
+        return places, voxels, likely, np.empty((len(places), 0), np.float32)
+    return places, voxels, likely, _descriptors(places - block.origin, levels_of(block), network)
 
 
 def _log_likely(block: Block, levels_of: LevelsOf, network: Sp3dNet, config: Sp3dConfig) -> torch.Tensor:
@@ -176,4 +192,4 @@ def _require_options(config: Sp3dConfig) -> None:
     if config.looks not in (1, 2, 4, 8):
         raise BadInput(f"{config.looks} looks at a picture; 1, 2, 4 and 8 are possible", "--looks 4")
     if config.tile_vox < CELL or not config.memory_gb > 0:
-        raise BadInput(f"tiles of {config.tile_vox} voxels in {config.memory_gb} GB", "--tile-vox 64 --memory-gb 1")
+        raise BadInput(f"tiles of {config.tile_vox} voxels in {config.memory_gb} GB", "--tile-vox 64 --memory-gb 2")

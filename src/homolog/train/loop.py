@@ -11,7 +11,7 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -97,6 +97,7 @@ def trained(
     make_gradients: Callable[[State, np.random.Generator], dict[str, float]],
     record_of: Callable[[State], dict[str, Any]],
     *,
+    volumes: Sequence[Path] = (),
     device: str = "cpu",
     on_step: OnStep | None = None,
 ) -> State:
@@ -105,11 +106,12 @@ def trained(
     begin           makes the first state
     make_gradients  leaves the gradients of a step in the state's network, and says what to log
     record_of       the card
+    volumes         that are learnt from
     """
     join(device)
     try:
         state = begin()
-        state.options = {**asdict(config), "seed": plan.seed}
+        state.options = {**asdict(config), "seed": plan.seed, "volumes": [path.name for path in volumes]}
         state = resumed(state, folder)
         return run(
             state,

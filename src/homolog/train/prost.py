@@ -93,7 +93,9 @@ def train(
     def begin() -> State:
         return fresh(config, plan.seed, device)
 
-    return loop.trained(folder, plan, config, begin, make_gradients, card, device=device, on_step=on_step)
+    return loop.trained(
+        folder, plan, config, begin, make_gradients, card, volumes=volumes, device=device, on_step=on_step
+    )
 
 
 def one(data: Data, number: int, rng: np.random.Generator) -> Sample:

@@ -70,7 +70,9 @@ def train(
         more = {"virtual_patients": seeds(config), "given": [path.name for path in volumes]}
         return loop.card(now, plan, RECIPE, config, SP3D_NETS[config.net], **more)
 
-    return loop.trained(folder, plan, config, begin, make_gradients, card, device=device, on_step=on_step)
+    return loop.trained(
+        folder, plan, config, begin, make_gradients, card, volumes=volumes, device=device, on_step=on_step
+    )
 
 
 def begun(config: Sp3dConfig, seed: int) -> Sp3dNet:

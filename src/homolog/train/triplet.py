@@ -72,7 +72,9 @@ def train(
         more = {"virtual_patients": seeds(config), "given": [path.name for path in volumes]}
         return loop.card(now, plan, RECIPE, config, NETS[config.net], **more, landmarked=len(landmarks))
 
-    return loop.trained(folder, plan, config, begin, make_gradients, card, device=device, on_step=on_step)
+    return loop.trained(
+        folder, plan, config, begin, make_gradients, card, volumes=volumes, device=device, on_step=on_step
+    )
 
 
 def chosen(config: TripletConfig) -> TripletConfig:
