@@ -6,10 +6,11 @@ scans_under_warps: four CTs, each against itself under a drawn warp and with noi
 pairs of five, on voxels of 2 mm. All detectors give as many points a pair, those of the poorest one; points off the
 patient do not count. Chance is what as many points strewn over the shared part of the patient would reach. 3D-SURF
 looks at voxels of 0.75 mm, as FROG calls it, and also of 1 mm and at the scan's own; 3D-SIFT at the scan's own.
-SP3D-pt, which has seen solids only, is described by 3D-SURF. looks: what it takes and brings to look at a picture
-several times. groups: ten virtual patients through FROG. grid: every detector with every descriptor (`grid.py`). DIR of
---work keeps the ten patients. No network was trained on any of these
-scans or patients. One thread; user seconds. About an hour.
+SP3D-pt, which has seen solids only, is described by 3D-SURF. other_pictures: a chest CT as of a soft and of a sharp
+kernel, and an MR scan, under a warp. looks: what it takes and brings to look at a picture several times. groups: ten
+virtual patients through FROG. grid: every detector with every descriptor (`grid.py`). DIR of --work keeps the ten
+patients. No network was trained on any of these scans or patients, but for what its card names. One thread; user
+seconds. About an hour.
 
 --weights names trainings to look at, as in sp3d=DIR or sp3d_pt=DIR; ours.toml is then left as it is. With --only, its
 other parts are.
@@ -23,7 +24,7 @@ import resource
 import sys
 import tempfile
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -40,6 +41,7 @@ import ten_patients
 import torch
 import ways
 from common import SCANS, write_ours
+from scipy.ndimage import gaussian_filter
 
 import homolog
 from homolog import Keypoints, Transform, Volume
@@ -53,10 +55,14 @@ from homolog.space.prepared import BODY, prepare
 from homolog.synth.deformations import draw_warp, warped_scan
 
 HERE = Path(__file__).parent
-PARTS = ("scans_under_warps", "virtual_patients", "looks", "groups", "grid")
+PARTS = ("scans_under_warps", "other_pictures", "virtual_patients", "looks", "groups", "grid")
 NOISE_HU = 20.0
 SEEDS = range(20_010, 20_015)
 REGION, SPACING_MM = "abdomen-pelvis", 2.0
+# Those that look at pictures unlike the others.
+OTHERWISE = ("surf3d", "surf3d_1mm", "sp3d")
+# mm, the filter of other kernels; and an MR scan under --data
+KERNEL_MM, MR = 1.5, "abdomen-pelvis/example_mr_sm.nii.gz"
 # Those that are given as many points as the poorest of them found.
 COMPARED = ("surf3d", "sift3d", "sp3d")
 # mm, what corresponds where descriptors alone are judged, as for the published 0.077; and how many pairs are drawn
@@ -71,6 +77,8 @@ LOOK_SCANS, LOOK_POINTS, LOOKS = ("chest-a", "chest-b"), 1500, (1, 2, 4, 8)
 GRID_SCANS, GRID_PAIRS, GRID_PATIENTS_MM = ("chest-a", "chest-b"), 3, 4.0
 
 Figures = dict[str, dict[str, Any]]
+# A picture's values, mm between them, and a generator -> other values.
+Changed = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 
 def main() -> None:
@@ -109,6 +117,10 @@ def looked_at(given: argparse.Namespace, networks: Mapping[str, str], folder: Pa
     if "scans_under_warps" in given.only:
         figures["scans_under_warps"] = summary([scored(pair, detectors) for pair in warped_pairs(given.data)])
         print("scans_under_warps", table(figures["scans_under_warps"]), sep="\n", end="\n\n", flush=True)
+    if "other_pictures" in given.only:
+        for pair in other_pairs(given.data):
+            figures["other_pictures"] = figures.get("other_pictures", {}) | seen_otherwise(pair, detectors)
+        print("other_pictures", *figures["other_pictures"].items(), sep="\n", end="\n\n", flush=True)
     if "virtual_patients" in given.only:
         figures["virtual_patients"] = summary([scored(pair, detectors) for pair in patients()])
         print("virtual_patients", table(figures["virtual_patients"]), sep="\n", end="\n\n", flush=True)
@@ -200,19 +212,51 @@ class Pair:
 
 def warped_pairs(data: Path, names: Collection[str] = SCANS.keys()) -> Iterator[Pair]:
     for seed, (name, path) in enumerate(SCANS.items()):
-        if name not in names:
-            continue
-        rng = np.random.default_rng(seed)
-        scan = homolog.read(data / path, space="fixed")
-        warp = draw_warp(scan.grid, rng)
-        moved = warped_scan(scan, warp, outside=-1000.0)
-        noise = rng.normal(0, NOISE_HU, moved.grid.shape).astype(np.float32)
-        fixed, moving = Seen.of(scan), Seen.of(moved.with_data(moved.numpy() + noise))
-        places = scan.grid.with_spacing(PLACES_MM).points()
-        voxels = np.rint(fixed.body.grid.voxel(places)).astype(int).clip(0, np.array(fixed.body.grid.shape) - 1)
-        here = Keypoints(places[fixed.body.numpy()[tuple(voxels.T)] != 0], "fixed")
-        there = here.moved_to(warp.moving_from_fixed.apply(here.position), "moving")
-        yield Pair(name, fixed, moving, warp.moving_from_fixed, here, there)
+        if name in names:
+            yield warped_pair(name, homolog.read(data / path, space="fixed"), seed, noisy)
+
+
+def warped_pair(name: str, scan: Volume, seed: int, changed: Changed) -> Pair:
+    """A scan, and the same under a drawn warp and as another scanner might show it."""
+    rng = np.random.default_rng(seed)
+    warp = draw_warp(scan.grid, rng)
+    moved = warped_scan(scan, warp, outside=max(float(scan.numpy().min()), -1000.0))
+    fixed, moving = Seen.of(scan), Seen.of(moved.with_data(changed(moved.numpy(), moved.grid.spacing_mm, rng)))
+    places = scan.grid.with_spacing(PLACES_MM).points()
+    voxels = np.rint(fixed.body.grid.voxel(places)).astype(int).clip(0, np.array(fixed.body.grid.shape) - 1)
+    here = Keypoints(places[fixed.body.numpy()[tuple(voxels.T)] != 0], "fixed")
+    there = here.moved_to(warp.moving_from_fixed.apply(here.position), "moving")
+    return Pair(name, fixed, moving, warp.moving_from_fixed, here, there)
+
+
+def noisy(data: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return data + rng.normal(0, NOISE_HU, data.shape).astype(np.float32)
+
+
+def softer(data: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As of a soft kernel."""
+    return gaussian_filter(data.astype(np.float32), KERNEL_MM / spacing_mm)
+
+
+def sharper(data: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As of a sharp kernel, which brings out noise as well."""
+    grainy = noisy(data, spacing_mm, rng).astype(np.float32)
+    return np.maximum(2 * grainy - gaussian_filter(grainy, KERNEL_MM / spacing_mm), -1024)
+
+
+def grainy(data: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As of another MR scan: brighter, its range bent, and noisy."""
+    low, high = np.quantile(data, (0.005, 0.995))
+    shown = ((data - low) / (high - low)).clip(0, None) ** 0.7
+    return (5 + 3 * (shown + rng.normal(0, 0.03, data.shape))).astype(np.float32)
+
+
+def other_pairs(data: Path) -> Iterator[Pair]:
+    """Pictures unlike those that were trained on."""
+    chest = homolog.read(data / SCANS["chest-a"], space="fixed")
+    yield warped_pair("soft_kernel", chest, 0, softer)
+    yield warped_pair("sharp_kernel", chest, 0, sharper)
+    yield warped_pair("MR", homolog.read(data / MR, space="fixed"), 0, grainy)
 
 
 def patients() -> Iterator[Pair]:
@@ -251,6 +295,12 @@ def scored(pair: Pair, detectors: Mapping[str, ways.Detect]) -> Figures:
         told = ", ".join(f"{name} {value:.3f}" for name, value in figures[row].items())
         print(f"{pair.name}, {budget} points: {row} {told}", file=sys.stderr, flush=True)
     return figures
+
+
+def seen_otherwise(pair: Pair, detectors: Mapping[str, ways.Detect]) -> Figures:
+    """How many points are found again and matched, of equally many."""
+    rows = scored(pair, {name: detectors[name] for name in OTHERWISE if name in detectors})
+    return {f"{row}_{pair.name}": rows[row] for row in ("points_compared", "repeatability_2mm", "matching_score_2mm")}
 
 
 def one_scored(pair: Pair, fixed: Keypoints, moving: Keypoints, budget: int, regions: dict) -> dict[str, float]:
