@@ -116,6 +116,9 @@ class PairsConfig:
     """mm, the voxels on which keypoints are detected."""
     keypoints: int = 4000
     """Keypoints of each volume at most, the strongest."""
+    half: bool = False
+    """Whether the network works in half precision (bfloat16): nearly twice as fast where the processor or the GPU
+    has it. Losses and weights are whole ones."""
 
 
 @dataclass(frozen=True)
@@ -212,9 +215,6 @@ class Sp3dConfig(PairsConfig):
     """How much it counts that points drawn of both pictures are found again: a reward (policy gradient)."""
     repeat_mm: float = 2.0
     """mm, how near they are then to each other."""
-    half: bool = False
-    """Whether the network works in half precision (bfloat16): nearly twice as fast where the processor or the GPU
-    has it. Losses and weights are whole ones."""
     rate: float = 2e-3
     """AdamW's first rate."""
     warm_steps: int = 100
