@@ -14,8 +14,8 @@ from homolog import Keypoints, Transform, Volume
 from homolog.metrics.keypoints import matching_score
 
 DETECTORS = ("surf3d", "sift3d", "sp3d_pt", "sp3d")
-# Points of each scan at most, and of each patient of a group.
-POINTS, GROUP_POINTS = 1500, 3000
+# Points of each scan at most.
+POINTS = 1500
 
 # Fixed and moving scans, the true map, and their bodies.
 Compared = tuple[Volume, Volume, Transform, Volume, Volume]
@@ -40,13 +40,11 @@ def matched(pairs: Sequence[Compared], networks: Mapping[str, str], within_mm: f
     return table
 
 
-def grouped(scans: Sequence[Volume], networks: Mapping[str, str]) -> Table:
-    """Detector -> descriptor -> mm between landmarks and their centroid after FROG."""
-    known, named = ways.detectors(networks, GROUP_POINTS), ways.describers(networks)
+def grouped(scans: Sequence[Volume], found: Mapping[str, Sequence[Keypoints]], networks: Mapping[str, str]) -> Table:
+    """Detector -> descriptor -> mm between landmarks and their centroid after FROG of the points that it found."""
     marks = ten_patients.marks(scans)
-    found = {name: [known[name](scan, None) for scan in scans] for name in DETECTORS if name in known}
     table: Table = {name: {} for name in found}
-    for detector, (name, way) in product(found, named.items()):
+    for detector, (name, way) in product(found, ways.describers(networks).items()):
         described = [way(scan, points) for scan, points in zip(scans, found[detector], strict=True)]
         table[detector][name] = ten_patients.landmarks_mm(described, marks)
         _tell("landmarks, mm", detector, {name: table[detector][name]})

@@ -9,8 +9,8 @@ looks at voxels of 0.75 mm, as FROG calls it, and also of 1 mm and at the scan's
 SP3D-pt, which has seen solids only, is described by 3D-SURF. other_pictures: a chest CT as of a soft and of a sharp
 kernel, and an MR scan, under a warp. looks: what it takes and brings to look at a picture several times. groups: ten
 virtual patients through FROG. grid: every detector with every descriptor (`grid.py`). DIR of --work keeps the ten
-patients. No network was trained on any of these scans or patients, but for what its card names. One thread; user
-seconds. About an hour.
+patients. No network was trained on any of these scans or patients. One thread; user seconds. About an hour.
+`ablations.py` has one table more.
 
 --weights names trainings to look at, as in sp3d=DIR or sp3d_pt=DIR; ours.toml is then left as it is. With --only, its
 other parts are.
@@ -94,7 +94,7 @@ def main() -> None:
         return
     written = tomllib.loads((HERE / "ours.toml").read_text())
     known = written | figures
-    write_ours(HERE, {part: known[part] for part in PARTS if part in known})
+    write_ours(HERE, {part: known[part] for part in (*PARTS, "ablations") if part in known})
 
 
 def arguments() -> argparse.Namespace:
@@ -128,8 +128,9 @@ def looked_at(given: argparse.Namespace, networks: Mapping[str, str], folder: Pa
         figures["looks"] = looks([compared(pair) for pair in warped_pairs(given.data, LOOK_SCANS)], networks["sp3d"])
         print("looks", *figures["looks"].items(), sep="\n", end="\n\n", flush=True)
     scans = ten_patients.scans(folder) if {"groups", "grid"} & set(given.only) else []
+    found = group_points(scans, networks)
     if "groups" in given.only:
-        figures["groups"] = groups(scans, networks)
+        figures["groups"] = groups(scans, found)
         print("groups", *figures["groups"].items(), sep="\n", end="\n\n", flush=True)
     if "grid" in given.only:
         figures["grid"] = {
@@ -139,7 +140,7 @@ def looked_at(given: argparse.Namespace, networks: Mapping[str, str], folder: Pa
             "matching_score_4mm_virtual_patients": grid.matched(
                 [compared(pair) for _, pair in zip(range(GRID_PAIRS), patients())], networks, GRID_PATIENTS_MM
             ),
-            "landmarks_mm_groups": grid.grouped(scans, networks),
+            "landmarks_mm_groups": grid.grouped(scans, {name: found[name][0] for name in grid.DETECTORS}, networks),
         }
     return figures
 
@@ -160,16 +161,28 @@ def looks(pairs: list[grid.Compared], which: str) -> Figures:
     return rows
 
 
-def groups(scans: list[Volume], networks: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """Ten patients through FROG, by each detector's own descriptors."""
-    marks = ten_patients.marks(scans)
-    rows = {"landmarks_mm": {"as_stored": ten_patients.as_stored_mm(marks)}, "points": {}, "user_s": {}}
-    for name, detect in ways.detectors(networks, GROUP_POINTS).items():
+def group_points(scans: list[Volume], networks: Mapping[str, str]) -> dict[str, tuple[list[Keypoints], float]]:
+    """Of each detector its points of all scans, and the user seconds they took."""
+    found = {}
+    for name, detect in ways.detectors(networks, GROUP_POINTS).items() if scans else ():
         before = user()
-        points = [detect(scan, None) for scan in scans]
+        found[name] = [detect(scan, None) for scan in scans], user() - before
+        print(f"{name} of {len(scans)} patients, user s: {found[name][1]:.0f}", file=sys.stderr, flush=True)
+    return found
+
+
+def groups(scans: list[Volume], found: Mapping[str, tuple[list[Keypoints], float]]) -> Figures:
+    """The patients through FROG, by each detector's own descriptors."""
+    marks = ten_patients.marks(scans)
+    rows: Figures = {
+        "landmarks_mm": {"as_stored": ten_patients.as_stored_mm(marks)},
+        "points": {},
+        "detection_user_s": {},
+    }
+    for name, (points, spent) in found.items():
         rows["landmarks_mm"][name] = ten_patients.landmarks_mm(points, marks)
         rows["points"][name] = float(np.mean([len(one) for one in points]))
-        rows["user_s"][name] = user() - before
+        rows["detection_user_s"][name] = spent / len(scans)
         told = ", ".join(f"{row} {values[name]:.2f}" for row, values in rows.items())
         print(f"groups by {name}: {told}", file=sys.stderr, flush=True)
     return rows
