@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from common import user_seconds, write_ours, yardstick
 
 from homolog import Grid, Volume
-from homolog.features.configs import Sift3dConfig, Surf3dConfig
+from homolog.features.configs import Sift3dConfig, Sp3dConfig, Surf3dConfig
 from homolog.groupwise import atlas, carrying, frog
 from homolog.groupwise.configs import FrogConfig
 from homolog.groupwise.propagation import Source, likeness, propagated_labels
@@ -112,6 +112,10 @@ def _of_finding(scans: Sequence[Volume], clock: Clock) -> tuple[list[Keypoints],
     few, sift_few = clock(lambda: detect(scan, method="sift3d", config=Sift3dConfig(most=1000)))
     more, sift_more = clock(lambda: detect(scan, method="sift3d", config=Sift3dConfig(most=5000)))
     describe = (sift_more - sift_few) / (len(more) - len(few))
+    by_network = Sp3dConfig(descriptors=False)
+    shown = looked / by_network.sampling_mm**3
+    bare, bare_look = clock(lambda: detect(scan, method="sp3d", config=by_network))
+    _, network_whole = clock(lambda: detect(scan, method="sp3d", config=replace(by_network, descriptors=True)))
     return found, {
         "READ": read,
         "WRITE": write,
@@ -121,6 +125,9 @@ def _of_finding(scans: Sequence[Volume], clock: Clock) -> tuple[list[Keypoints],
         "LOOK.sift3d": (sift_few - describe * len(few)) / scan.grid.size,
         "DESCRIBE.sift3d": describe,
         "FOUND.surf3d": len(coarse) / (looked / 2**3),
+        "LOOK.sp3d": bare_look / shown,
+        "DESCRIBE.sp3d": (network_whole - bare_look) / len(bare),
+        "FOUND.sp3d": len(bare) / shown,
     }
 
 
