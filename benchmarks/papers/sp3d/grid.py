@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import ten_patients
@@ -14,8 +13,8 @@ from homolog import Keypoints, Transform, Volume
 from homolog.metrics.keypoints import matching_score
 
 DETECTORS = ("surf3d", "sift3d", "sp3d_pt", "sp3d")
-# Points of each scan at most.
-POINTS = 1500
+# Points of each scan at most, and of each patient of a group.
+POINTS, GROUP_POINTS = 1500, 5000
 
 # Fixed and moving scans, the true map, and their bodies.
 Compared = tuple[Volume, Volume, Transform, Volume, Volume]
@@ -40,14 +39,18 @@ def matched(pairs: Sequence[Compared], networks: Mapping[str, str], within_mm: f
     return table
 
 
-def grouped(scans: Sequence[Volume], found: Mapping[str, Sequence[Keypoints]], networks: Mapping[str, str]) -> Table:
-    """Detector -> descriptor -> mm between landmarks and their centroid after FROG of the points that it found."""
+def grouped(scans: Sequence[Volume], networks: Mapping[str, str]) -> Table:
+    """Detector -> descriptor -> mm between landmarks and their centroid after FROG."""
+    known, named = ways.detectors(networks, GROUP_POINTS), ways.describers(networks)
     marks = ten_patients.marks(scans)
-    table: Table = {name: {} for name in found}
-    for detector, (name, way) in product(found, ways.describers(networks).items()):
-        described = [way(scan, points) for scan, points in zip(scans, found[detector], strict=True)]
-        table[detector][name] = ten_patients.landmarks_mm(described, marks)
-        _tell("landmarks, mm", detector, {name: table[detector][name]})
+    table: Table = {}
+    for detector in (name for name in DETECTORS if name in known):
+        found = [known[detector](scan, None) for scan in scans]
+        table[detector] = {}
+        for name, way in named.items():
+            described = [way(scan, points) for scan, points in zip(scans, found, strict=True)]
+            table[detector][name] = ten_patients.landmarks_mm(described, marks)
+        _tell("landmarks, mm", detector, table[detector])
     return table
 
 

@@ -69,12 +69,11 @@ COMPARED = ("surf3d", "sift3d", "sp3d")
 CORRESPONDING_MM, DRAWN = 8.0, 20_000
 # mm between the places at which a map is held against a drawn warp
 PLACES_MM = 10.0
-# Points of each patient of a group.
-GROUP_POINTS = 5000
 # Scans that are looked at several times, points that are compared, and how many times.
 LOOK_SCANS, LOOK_POINTS, LOOKS = ("chest-a", "chest-b"), 1500, (1, 2, 4, 8)
-# Scans and pairs of patients that the grid is of; how near points of patients are to be, as each has its own grain.
-GRID_SCANS, GRID_PAIRS, GRID_PATIENTS_MM = ("chest-a", "chest-b"), 3, 4.0
+# Scans and pairs of patients that the grid is of; how near points of patients are to be, as each has its own grain; and
+# the patients of its groups.
+GRID_SCANS, GRID_PAIRS, GRID_PATIENTS_MM, GRID_PATIENTS = ("chest-a", "chest-b"), 3, 4.0, 6
 
 Figures = dict[str, dict[str, Any]]
 # A picture's values, mm between them, and a generator -> other values.
@@ -85,16 +84,17 @@ def main() -> None:
     given = arguments()
     torch.set_num_threads(1)
     networks = ways.trained(dict(each.split("=", 1) for each in given.weights))
+    kept = not given.weights
     with tempfile.TemporaryDirectory() as temporary, using_threads(1):
-        figures = looked_at(given, networks, (given.work or Path(temporary)) / "ten_patients")
+        for part, figures in looked_at(given, networks, (given.work or Path(temporary)) / "ten_patients"):
+            print(part, table(figures), sep="\n", end="\n\n", flush=True)
+            if kept:
+                written = tomllib.loads((HERE / "ours.toml").read_text()) | {part: figures}
+                write_ours(HERE, {part: written[part] for part in (*PARTS, "ablations") if part in written})
     theirs = tomllib.loads((HERE / "paper.toml").read_text())
     print("poster", *(f"{name}: {row}" for name, row in theirs.items()), sep="\n")
-    if given.weights:
+    if not kept:
         print("other weights than those that come along: ours.toml is as it was", file=sys.stderr)
-        return
-    written = tomllib.loads((HERE / "ours.toml").read_text())
-    known = written | figures
-    write_ours(HERE, {part: known[part] for part in (*PARTS, "ablations") if part in known})
 
 
 def arguments() -> argparse.Namespace:
@@ -111,38 +111,32 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def looked_at(given: argparse.Namespace, networks: Mapping[str, str], folder: Path) -> dict[str, Any]:
+def looked_at(given: argparse.Namespace, networks: Mapping[str, str], folder: Path) -> Iterator[tuple[str, Figures]]:
+    """The parts that are asked for, each as soon as it is measured."""
     detectors = ways.detectors(networks)
-    figures: dict[str, Any] = {}
     if "scans_under_warps" in given.only:
-        figures["scans_under_warps"] = summary([scored(pair, detectors) for pair in warped_pairs(given.data)])
-        print("scans_under_warps", table(figures["scans_under_warps"]), sep="\n", end="\n\n", flush=True)
+        yield "scans_under_warps", summary([scored(pair, detectors) for pair in warped_pairs(given.data)])
     if "other_pictures" in given.only:
-        for pair in other_pairs(given.data):
-            figures["other_pictures"] = figures.get("other_pictures", {}) | seen_otherwise(pair, detectors)
-        print("other_pictures", *figures["other_pictures"].items(), sep="\n", end="\n\n", flush=True)
+        rows = [seen_otherwise(pair, detectors) for pair in other_pairs(given.data)]
+        yield "other_pictures", {name: row for one in rows for name, row in one.items()}
     if "virtual_patients" in given.only:
-        figures["virtual_patients"] = summary([scored(pair, detectors) for pair in patients()])
-        print("virtual_patients", table(figures["virtual_patients"]), sep="\n", end="\n\n", flush=True)
+        yield "virtual_patients", summary([scored(pair, detectors) for pair in patients()])
     if "looks" in given.only and "sp3d" in networks:
-        figures["looks"] = looks([compared(pair) for pair in warped_pairs(given.data, LOOK_SCANS)], networks["sp3d"])
-        print("looks", *figures["looks"].items(), sep="\n", end="\n\n", flush=True)
-    scans = ten_patients.scans(folder) if {"groups", "grid"} & set(given.only) else []
-    found = group_points(scans, networks)
+        yield "looks", looks([compared(pair) for pair in warped_pairs(given.data, LOOK_SCANS)], networks["sp3d"])
     if "groups" in given.only:
-        figures["groups"] = groups(scans, found)
-        print("groups", *figures["groups"].items(), sep="\n", end="\n\n", flush=True)
+        yield "groups", groups(ten_patients.scans(folder), networks)
     if "grid" in given.only:
-        figures["grid"] = {
-            "matching_score_2mm_scans_under_warps": grid.matched(
-                [compared(pair) for pair in warped_pairs(given.data, GRID_SCANS)], networks, 2.0
-            ),
-            "matching_score_4mm_virtual_patients": grid.matched(
-                [compared(pair) for _, pair in zip(range(GRID_PAIRS), patients())], networks, GRID_PATIENTS_MM
-            ),
-            "landmarks_mm_groups": grid.grouped(scans, {name: found[name][0] for name in grid.DETECTORS}, networks),
-        }
-    return figures
+        chests = [compared(pair) for pair in warped_pairs(given.data, GRID_SCANS)]
+        pairs = [compared(pair) for _, pair in zip(range(GRID_PAIRS), patients())]
+        few = ten_patients.scans(folder)[:GRID_PATIENTS]
+        yield (
+            "grid",
+            {
+                "matching_score_2mm_scans_under_warps": grid.matched(chests, networks, 2.0),
+                "matching_score_4mm_virtual_patients": grid.matched(pairs, networks, GRID_PATIENTS_MM),
+                f"landmarks_mm_groups_of_{GRID_PATIENTS}": grid.grouped(few, networks),
+            },
+        )
 
 
 def looks(pairs: list[grid.Compared], which: str) -> Figures:
@@ -161,28 +155,17 @@ def looks(pairs: list[grid.Compared], which: str) -> Figures:
     return rows
 
 
-def group_points(scans: list[Volume], networks: Mapping[str, str]) -> dict[str, tuple[list[Keypoints], float]]:
-    """Of each detector its points of all scans, and the user seconds they took."""
-    found = {}
-    for name, detect in ways.detectors(networks, GROUP_POINTS).items() if scans else ():
-        before = user()
-        found[name] = [detect(scan, None) for scan in scans], user() - before
-        print(f"{name} of {len(scans)} patients, user s: {found[name][1]:.0f}", file=sys.stderr, flush=True)
-    return found
-
-
-def groups(scans: list[Volume], found: Mapping[str, tuple[list[Keypoints], float]]) -> Figures:
-    """The patients through FROG, by each detector's own descriptors."""
+def groups(scans: list[Volume], networks: Mapping[str, str]) -> Figures:
+    """Ten patients through FROG, by each detector's own descriptors."""
     marks = ten_patients.marks(scans)
-    rows: Figures = {
-        "landmarks_mm": {"as_stored": ten_patients.as_stored_mm(marks)},
-        "points": {},
-        "detection_user_s": {},
-    }
-    for name, (points, spent) in found.items():
-        rows["landmarks_mm"][name] = ten_patients.landmarks_mm(points, marks)
+    rows: Figures = {row: {} for row in ("landmarks_mm", "points", "detection_user_s")}
+    rows["landmarks_mm"]["as_stored"] = ten_patients.as_stored_mm(marks)
+    for name, detect in ways.detectors(networks, grid.GROUP_POINTS).items():
+        before = user()
+        points = [detect(scan, None) for scan in scans]
+        rows["detection_user_s"][name] = (user() - before) / len(scans)
         rows["points"][name] = float(np.mean([len(one) for one in points]))
-        rows["detection_user_s"][name] = spent / len(scans)
+        rows["landmarks_mm"][name] = ten_patients.landmarks_mm(points, marks)
         told = ", ".join(f"{row} {values[name]:.2f}" for row, values in rows.items())
         print(f"groups by {name}: {told}", file=sys.stderr, flush=True)
     return rows
@@ -364,11 +347,13 @@ def summary(found: list[Figures]) -> Figures:
 
 
 def table(rows: Figures) -> str:
-    single = {row: values for row, values in rows.items() if not isinstance(values["surf3d"], list)}
-    head = f"{'':24}" + "".join(f"{name:>20}" for name in single["pairs"])
-    return "\n".join(
-        [head, *(f"{row:24}" + "".join(f"{v:20.3f}" for v in one.values()) for row, one in single.items())]
-    )
+    """A table; what is said of each pair is left to the file."""
+    single = {row: values for row, values in rows.items() if not any(isinstance(one, list) for one in values.values())}
+    names = list(dict.fromkeys(name for values in single.values() for name in values))
+    lines = [f"{'':38}" + "".join(f"{name:>18}" for name in names)]
+    for row, values in single.items():
+        lines.append(f"{row:38}" + "".join(f"{values[n]:18.3f}" if n in values else f"{'':18}" for n in names))
+    return "\n".join(lines)
 
 
 def user() -> float:

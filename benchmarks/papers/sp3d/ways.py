@@ -16,8 +16,9 @@ from homolog.pipelines import describe, sp3d
 
 # FROG's own: voxels in mm, and points at most
 SAMPLING_MM, MOST = 0.75, 20_000
-# The scale that points without one are described at.
-POINT_SCALE_MM = 3.0
+# The scale that points without one are described at, and the widest that any are: 3D-SURF's cubes on its fine voxels
+# have an end, and some of 3D-SIFT's points are wider.
+POINT_SCALE_MM, WIDEST_MM = 3.0, 19.0
 # What comes along, by the names that figures have.
 SHIPPED = {"sp3d": "sp3d", "sp3d_pt": "sp3d-pt", "patch": "patch", "patch_paper": "patch-paper"}
 
@@ -78,4 +79,4 @@ def _by_shapes(config: Sp3dConfig, scan: Volume, mask: Volume | None) -> Keypoin
 
 def _scaled(way: Describe, scan: Volume, points: Keypoints) -> Keypoints:
     scale = points.scale if points.scale is not None else np.full(len(points), POINT_SCALE_MM)
-    return way(scan, replace(points, scale=scale, descriptors=None))
+    return way(scan, replace(points, scale=np.minimum(scale, WIDEST_MM), descriptors=None))
