@@ -106,8 +106,11 @@ def in_child(code: str, *argv: str) -> tuple[str, float, float]:
     return rest, float(user), float(peak)
 
 
-def write_ours(folder: Path, figures: dict[str, Any]) -> None:
-    """ours.toml beside the run: date, commit and machine, then the figures, tables of tables."""
+def write_ours(folder: Path, figures: dict[str, Any], *, shown: bool = True) -> None:
+    """ours.toml beside the run: date, commit and machine, then the figures, tables of tables.
+
+    shown  on the screen too
+    """
     head = {
         "date": datetime.date.today().isoformat(),
         "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _changed() else ""),
@@ -115,7 +118,8 @@ def write_ours(folder: Path, figures: dict[str, Any]) -> None:
     }
     path = folder / "ours.toml"
     path.write_text("\n".join(_toml({**head, **figures})) + "\n")
-    print(path.read_text())
+    if shown:
+        print(path.read_text())
 
 
 def _user_seconds_once(work: Callable[[], Any]) -> float:

@@ -90,7 +90,7 @@ def main() -> None:
             print(part, table(figures), sep="\n", end="\n\n", flush=True)
             if kept:
                 written = tomllib.loads((HERE / "ours.toml").read_text()) | {part: figures}
-                write_ours(HERE, {part: written[part] for part in (*PARTS, "ablations") if part in written})
+                write_ours(HERE, {one: written[one] for one in (*PARTS, "ablations") if one in written}, shown=False)
     theirs = tomllib.loads((HERE / "paper.toml").read_text())
     print("poster", *(f"{name}: {row}" for name, row in theirs.items()), sep="\n")
     if not kept:
