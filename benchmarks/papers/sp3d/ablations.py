@@ -1,6 +1,6 @@
 """What each part of SP3D's recipe brings: short trainings that differ in one thing, and what comes of them.
 
-python benchmarks/papers/sp3d/ablations.py --data DIR --work DIR
+python benchmarks/papers/sp3d/ablations.py --data DIR --work DIR [--only NAME ...]
 
 Each begins from SP3D-pt and takes 320 steps, some ten minutes; what --work has of them is not done again. Two chest CTs
 under a drawn warp, and two different patients; 1500 points and 5000. One thread and one seed: differences of
@@ -41,15 +41,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of real scans (chest-a, chest-b, ...)")
     parser.add_argument("--work", type=Path, required=True, help="keeps the trainings")
+    parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=VARIANTS, help="some of them")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    known = {"shipped": "sp3d", **{name: trained(name, given.work / f"ablation_{name}") for name in VARIANTS}}
+    known = {"shipped": "sp3d", **{name: trained(name, given.work / f"ablation_{name}") for name in given.only}}
     with using_threads(1):
         scans = list(run.warped_pairs(given.data, run.LOOK_SCANS))
         patients = list(islice(run.patients(), PATIENT_PAIRS))
         rows = {name: scored(which, scans, patients) for name, which in known.items()}
     written = tomllib.loads((HERE / "ours.toml").read_text())
-    table = {row: {name: rows[name][row] for name in rows} for row in rows["shipped"]}
+    before = written.get("ablations", {})
+    table = {row: {**before.get(row, {}), **{name: rows[name][row] for name in rows}} for row in rows["shipped"]}
     write_ours(HERE, {part: value for part, value in written.items() if isinstance(value, dict)} | {"ablations": table})
 
 
