@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from homolog.errors import BadInput
+from homolog.errors import BadInput, UnwritableFile
 from homolog.train import loop
 from homolog.train.loop import Plan, State
 
@@ -102,6 +103,21 @@ def test_a_step_that_is_no_number_is_left_out(tmp_path):
 
     loop.run(state, broken, Plan(steps=2), tmp_path, rate=lambda n: 1.0)
     assert torch.equal(state.network.weight, before)
+
+
+def test_a_full_disk_is_said_and_the_checkpoint_before_stays(tmp_path):
+    state, gradients = line()
+    loop.run(state, gradients, Plan(steps=1), tmp_path, rate=lambda n: 1.0)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(UnwritableFile, match=r"checkpoint\.pt: no room left"):
+            loop.run(state, gradients, Plan(steps=2), tmp_path, rate=lambda n: 1.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "log.csv"]
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
 def test_minutes_end_a_training(tmp_path):

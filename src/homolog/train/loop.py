@@ -8,6 +8,7 @@ not, end with the same numbers.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import time
@@ -21,7 +22,7 @@ import torch
 from torch import nn
 
 from homolog.errors import BadInput
-from homolog.io.files import writing
+from homolog.io.files import unwritable, writing
 from homolog.train.optimisers import Optimiser
 
 # Makes the gradients of a step with a generator of its own, and says what to log.
@@ -208,8 +209,11 @@ def save(state: State, folder: Path, on_save: Callable[[State], None] | None = N
         "seconds": state.seconds,
         "options": state.options,
     }
+    # by way of the memory: torch's own writing to a full disk ends in an error that does not say so
+    whole = io.BytesIO()
+    torch.save(held, whole)
     with writing(folder / "checkpoint.pt") as part:
-        torch.save(held, part)
+        part.write_bytes(whole.getbuffer())
     if on_save is not None:
         on_save(state)
 
@@ -283,8 +287,11 @@ class Log:
         if not self.columns:
             self.columns = list(row)
             csv.writer(self.file).writerow(self.columns)
-        csv.DictWriter(self.file, self.columns, extrasaction="ignore").writerow(row)
-        self.file.flush()
+        try:
+            csv.DictWriter(self.file, self.columns, extrasaction="ignore").writerow(row)
+            self.file.flush()
+        except OSError as error:
+            raise unwritable(self.path, error) from error
 
     def close(self) -> None:
         """Nothing is added any more."""
