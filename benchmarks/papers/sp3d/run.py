@@ -87,10 +87,10 @@ def main() -> None:
     kept = not given.weights
     with tempfile.TemporaryDirectory() as temporary, using_threads(1):
         for part, figures in looked_at(given, networks, (given.work or Path(temporary)) / "ten_patients"):
-            print(part, table(figures), sep="\n", end="\n\n", flush=True)
             if kept:
                 written = tomllib.loads((HERE / "ours.toml").read_text()) | {part: figures}
                 write_ours(HERE, {one: written[one] for one in (*PARTS, "ablations") if one in written}, shown=False)
+            print(part, table(figures), sep="\n", end="\n\n", flush=True)
     theirs = tomllib.loads((HERE / "paper.toml").read_text())
     print("poster", *(f"{name}: {row}" for name, row in theirs.items()), sep="\n")
     if not kept:
@@ -129,14 +129,12 @@ def looked_at(given: argparse.Namespace, networks: Mapping[str, str], folder: Pa
         chests = [compared(pair) for pair in warped_pairs(given.data, GRID_SCANS)]
         pairs = [compared(pair) for _, pair in zip(range(GRID_PAIRS), patients())]
         few = ten_patients.scans(folder)[:GRID_PATIENTS]
-        yield (
-            "grid",
-            {
-                "matching_score_2mm_scans_under_warps": grid.matched(chests, networks, 2.0),
-                "matching_score_4mm_virtual_patients": grid.matched(pairs, networks, GRID_PATIENTS_MM),
-                f"landmarks_mm_groups_of_{GRID_PATIENTS}": grid.grouped(few, networks),
-            },
-        )
+        tables = {
+            "matching_score_2mm_scans_under_warps": grid.matched(chests, networks, 2.0),
+            "matching_score_4mm_virtual_patients": grid.matched(pairs, networks, GRID_PATIENTS_MM),
+            f"landmarks_mm_groups_of_{GRID_PATIENTS}": grid.grouped(few, networks),
+        }
+        yield "grid", {f"{name}_{of}": row for name, found in tables.items() for of, row in found.items()}
 
 
 def looks(pairs: list[grid.Compared], which: str) -> Figures:
