@@ -11,8 +11,8 @@ from __future__ import annotations
 # Of a voxel of an image: read from .nii.gz, written to it, and made smooth for coarser voxels than its own.
 READ, WRITE, SMOOTH = 3e-8, 2e-7, 2.2e-8
 # Of a voxel that a detector looks at, and of a keypoint that it describes.
-LOOK = {"surf3d": 5.2e-8, "sift3d": 9e-7, "sp3d": 2.6e-6}
-DESCRIBE = {"surf3d": 6e-5, "sift3d": 5e-4, "sp3d": 1e-5}
+LOOK = {"surf3d": 5.2e-8, "sift3d": 9e-7, "sp3d": 3.9e-6}
+DESCRIBE = {"surf3d": 6e-5, "sift3d": 5e-4, "sp3d": 3.9e-4}
 # Of a keypoint that a network describes.
 LEARNED = 5e-4
 # Of a pair of keypoints and a number of their descriptors, where all pairs are compared.
@@ -30,7 +30,7 @@ MEAN, VOTE = 1.7e-7, 6.5e-7
 # What is usual
 
 # Keypoints of a voxel that is looked at, where no number is asked for.
-FOUND = {"surf3d": 3.5e-4, "sift3d": 1e-3, "sp3d": 3.3e-4}
+FOUND = {"surf3d": 3.5e-4, "sift3d": 1e-3, "sp3d": 1.4e-3}
 NUMBERS = {"surf3d": 48, "sift3d": 768, "sp3d": 128}
 # Detectors that look at voxels of a size that can be said.
 RESAMPLED = ("surf3d", "sp3d")
