@@ -22,7 +22,6 @@ import ways
 from common import write_ours
 
 from homolog.kernels.threads import using_threads
-from homolog.metrics.keypoints import matching_score, repeatability
 
 HERE = Path(__file__).parent
 STEPS, SEED = 320, 5
@@ -34,7 +33,7 @@ VARIANTS = {
     "hinges": ["--between", "0.3", "--likeness", "hinge"],
     "both_teachers": ["--between", "0.3", "--teacher", "both", "--warps", "3"],
 }
-BUDGETS, PATIENT_PAIRS, WITHIN_MM = (1500, 5000), 1, 2.0
+BUDGETS, PATIENT_PAIRS = (1500, 5000), 1
 
 
 def main() -> None:
@@ -66,15 +65,12 @@ def scored(which: str, scans: list[run.Pair], patients: list[run.Pair]) -> dict[
     row: dict[str, float] = {}
     for of, pairs in (("scans", scans), ("patients", patients)):
         for pair in pairs:
-            both = [detect(side.scan, side.body) for side in (pair.fixed, pair.moving)]
-            regions = {"fixed_region": pair.fixed.body, "moving_region": pair.moving.body}
+            both = pair.points(detect)
             for budget in BUDGETS:
-                again = repeatability(*both, pair.truth, budget=budget, **regions)
-                matched = matching_score(*both, pair.truth, budget=budget, **regions)
-                at = list(again.within_mm).index(WITHIN_MM)
-                for what, value in (("repeatability", again.rate[at]), ("matching_score", matched.score[at])):
+                found = run.found_again(pair, both, budget)
+                for what, value in zip(("repeatability", "matching_score"), found, strict=True):
                     name = f"{what}_2mm_{of}_{budget}"
-                    row[name] = row.get(name, 0.0) + float(value) / len(pairs)
+                    row[name] = row.get(name, 0.0) + value / len(pairs)
     print(which, row, file=sys.stderr, flush=True)
     return row
 

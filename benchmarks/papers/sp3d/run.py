@@ -7,7 +7,7 @@ pairs of five, on voxels of 2 mm. All detectors give as many points a pair, thos
 patient do not count. Chance is what as many points strewn over the shared part of the patient would reach. 3D-SURF
 looks at voxels of 0.75 mm, as FROG calls it, and also of 1 mm and at the scan's own; 3D-SIFT at the scan's own.
 SP3D-pt, which has seen solids only, is described by 3D-SURF. other_pictures: a chest CT as of a soft and of a sharp
-kernel, and an MR scan, under a warp. looks: what it takes and brings to look at a picture several times. groups: ten
+kernel, and an MR scan, under a warp. looks: what it brings to look at a picture several times. groups: ten
 virtual patients through FROG. grid: every detector with every descriptor (`grid.py`). DIR of --work keeps the ten
 patients. No network was trained on any of these scans or patients. One thread; user seconds. About an hour.
 `ablations.py` has one table more.
@@ -122,7 +122,7 @@ def looked_at(given: argparse.Namespace, networks: Mapping[str, str], folder: Pa
     if "virtual_patients" in given.only:
         yield "virtual_patients", summary([scored(pair, detectors) for pair in patients()])
     if "looks" in given.only and "sp3d" in networks:
-        yield "looks", looks([compared(pair) for pair in warped_pairs(given.data, LOOK_SCANS)], networks["sp3d"])
+        yield "looks", looks(list(warped_pairs(given.data, LOOK_SCANS)), networks["sp3d"])
     if "groups" in given.only:
         yield "groups", groups(ten_patients.scans(folder), networks)
     if "grid" in given.only:
@@ -137,20 +137,23 @@ def looked_at(given: argparse.Namespace, networks: Mapping[str, str], folder: Pa
         yield "grid", {f"{name}_{of}": row for name, found in tables.items() for of, row in found.items()}
 
 
-def looks(pairs: list[grid.Compared], which: str) -> Figures:
-    """Of SP3D with so many looks: how many points are found again, and user seconds a scan."""
-    rows: Figures = {"repeatability_2mm": {}, "detection_user_s": {}}
+def looks(pairs: list[Pair], which: str) -> Figures:
+    """Of SP3D with so many looks: how many points are found again."""
+    rates = {}
     for count in LOOKS:
         detect = ways.detectors({"sp3d": which}, looks=count)["sp3d"]
-        rates, before = [], user()
-        for fixed, moving, truth, *bodies in pairs:
-            points = [detect(scan, body) for scan, body in zip((fixed, moving), bodies, strict=True)]
-            regions = dict(zip(("fixed_region", "moving_region"), bodies, strict=True))
-            found = repeatability(*points, truth, budget=LOOK_POINTS, **regions)
-            rates.append(found.rate[list(found.within_mm).index(2.0)])
-        rows["repeatability_2mm"][f"looks_{count}"] = float(np.mean(rates))
-        rows["detection_user_s"][f"looks_{count}"] = (user() - before) / (2 * len(pairs))
-    return rows
+        rates[f"looks_{count}"] = float(
+            np.mean([found_again(one, one.points(detect), LOOK_POINTS)[0] for one in pairs])
+        )
+    return {"repeatability_2mm": rates}
+
+
+def found_again(pair: Pair, points: list[Keypoints], budget: int) -> tuple[float, float]:
+    """Repeatability and matching score within 2 mm, of so many points."""
+    again = repeatability(*points, pair.truth, budget=budget, **pair.regions)
+    matched = matching_score(*points, pair.truth, budget=budget, **pair.regions)
+    at = list(again.within_mm).index(2.0)
+    return float(again.rate[at]), float(matched.score[at])
 
 
 def groups(scans: list[Volume], networks: Mapping[str, str]) -> Figures:
@@ -203,6 +206,15 @@ class Pair:
     here: Keypoints
     there: Keypoints
 
+    @property
+    def regions(self) -> dict[str, Volume]:
+        """Where points count."""
+        return {"fixed_region": self.fixed.body, "moving_region": self.moving.body}
+
+    def points(self, detect: ways.Detect) -> list[Keypoints]:
+        """A detector's points of both."""
+        return [detect(side.scan, side.body) for side in (self.fixed, self.moving)]
+
 
 def warped_pairs(data: Path, names: Collection[str] = SCANS.keys()) -> Iterator[Pair]:
     for seed, (name, path) in enumerate(SCANS.items()):
@@ -234,8 +246,8 @@ def softer(data: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator) -
 
 def sharper(data: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As of a sharp kernel, which brings out noise as well."""
-    grainy = noisy(data, spacing_mm, rng).astype(np.float32)
-    return np.maximum(2 * grainy - gaussian_filter(grainy, KERNEL_MM / spacing_mm), -1024)
+    with_noise = noisy(data, spacing_mm, rng).astype(np.float32)
+    return np.maximum(2 * with_noise - gaussian_filter(with_noise, KERNEL_MM / spacing_mm), -1024)
 
 
 def grainy(data: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -277,7 +289,7 @@ def compared(pair: Pair) -> grid.Compared:
 
 def scored(pair: Pair, detectors: Mapping[str, ways.Detect]) -> Figures:
     """Figure -> detector -> its value."""
-    regions = {"fixed_region": pair.fixed.body, "moving_region": pair.moving.body}
+    regions = pair.regions
     seen = {name: [side.points(name, way) for side in (pair.fixed, pair.moving)] for name, way in detectors.items()}
     found = {name: (fixed, moving) for name, ((fixed, _), (moving, _)) in seen.items()}
     budget = fair_budget([found[name] for name in COMPARED if name in found], pair.truth, **regions)

@@ -94,31 +94,33 @@ def _detected(picture: Picture, levels_of: LevelsOf, network: Sp3dNet, config: S
     """
     cut = blocks(picture, network.config, config)
     now = config.descriptors and len(cut) > 1
-    parts = [_peaks(one, picture, levels_of, network, config, described=now) for one in cut]
-    places, voxels, likely, descriptors = (np.concatenate(column) for column in zip(*parts, strict=True))
+    parts, described = [], []
+    for one in cut:
+        parts.append(_peaks(one, picture, levels_of, network, config))
+        if now:
+            described.append(_descriptors(parts[-1][0] - one.origin, levels_of(one), network))
+    places, voxels, likely = (np.concatenate(column) for column in zip(*parts, strict=True))
     kept = apart(voxels, likely, config.apart_mm / picture.spacing_mm)
-    scale = None if config.point_scale_mm is None else np.full(int(kept.sum()), config.point_scale_mm)
-    found = Keypoints(picture.grid.world(places[kept]), space, scale=scale, response=likely[kept])
-    return replace(found, descriptors=descriptors[kept]) if now else found
+    return Keypoints(
+        picture.grid.world(places[kept]),
+        space,
+        scale=None if config.point_scale_mm is None else np.full(int(kept.sum()), config.point_scale_mm),
+        response=likely[kept],
+        descriptors=np.concatenate(described)[kept] if now else None,
+    )
 
 
 def _peaks(
-    block: Block, picture: Picture, levels_of: LevelsOf, network: Sp3dNet, config: Sp3dConfig, *, described: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of a block: places (N, 3) in voxels of the picture, their voxels int64, probabilities (N,), descriptors (N, C).
-
-    described  or there are no numbers to a descriptor
-    """
+    block: Block, picture: Picture, levels_of: LevelsOf, network: Sp3dNet, config: Sp3dConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of a block: places (N, 3) in voxels of the picture, their voxels int64, and probabilities (N,)."""
     log_likely = _log_likely(block, levels_of, network, config)
     inside, offsets, likely = peaks(log_likely, config.threshold)
     voxels = inside + block.origin
     places = voxels + offsets
     good = block.holds(voxels) & _shows(picture, block)[tuple(inside.T // CELL)]
     good &= picture.beneath(picture.grid.world(places)) >= config.border_mm
-    places, voxels, likely = places[good], voxels[good], likely[good]
-    if not described:
-        return places, voxels, likely, np.empty((len(places), 0), np.float32)
-    return places, voxels, likely, _descriptors(places - block.origin, levels_of(block), network)
+    return places[good], voxels[good], likely[good]
 
 
 def _log_likely(block: Block, levels_of: LevelsOf, network: Sp3dNet, config: Sp3dConfig) -> torch.Tensor:

@@ -12,7 +12,8 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -188,6 +189,11 @@ def falling(step: int, warm_steps: int, calm_steps: int) -> float:
     return min(1.0, (step + 1) / warm_steps, calm_steps / (step + 1))
 
 
+def precision(device: torch.device, *, half: bool) -> torch.autocast:
+    """In which numbers a network works: whole ones, or bfloat16."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=half)
+
+
 def generator_of(seed: int, step: int) -> np.random.Generator:
     """A step's own, another one in each process."""
     return np.random.default_rng([seed, step, rank()])
@@ -284,21 +290,28 @@ class Log:
                 self.board.add_scalar(name, value, step)
 
     def _write(self, row: dict[str, Any]) -> None:
-        if not self.columns:
-            self.columns = list(row)
-            csv.writer(self.file).writerow(self.columns)
-        try:
+        with self._said():
+            if not self.columns:
+                self.columns = list(row)
+                csv.writer(self.file).writerow(self.columns)
             csv.DictWriter(self.file, self.columns, extrasaction="ignore").writerow(row)
             self.file.flush()
-        except OSError as error:
-            raise unwritable(self.path, error) from error
 
     def close(self) -> None:
         """Nothing is added any more."""
         if rank() == 0:
-            self.file.close()
+            # what a full disk did not take is tried once more
+            with self._said():
+                self.file.close()
         if self.board is not None:
             self.board.close()
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(self.path, error) from error
 
 
 def rows(path: Path) -> list[dict[str, float]]:

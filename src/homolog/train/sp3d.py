@@ -28,7 +28,7 @@ from homolog.train.optimisers import AdamW
 from homolog.train.sp3d_adaptation import adapting
 from homolog.train.sp3d_data import Parts
 from homolog.train.triplet_losses import contrast, false_positive_rate
-from homolog.train.volume_pairs import Stream, cohort_density, precision, require_seeds, require_volumes, seeds
+from homolog.train.volume_pairs import Stream, cohort_density, require_seeds, require_volumes, seeds
 
 RECIPE = "homolog train sp3d"
 # What a drawn point costs: where fewer are found again than this, it does better to draw none.
@@ -104,7 +104,7 @@ def _pairs(
 def shapes_step(network: Sp3dNet, pictures: torch.Tensor, wanted: torch.Tensor, config: Sp3dConfig) -> dict[str, float]:
     """To find the points of solids."""
     device = next(network.parameters()).device
-    with precision(device, config):
+    with loop.precision(device, half=config.half):
         logits = network.detector_only(pictures.to(device))
     logits, wanted = logits.float(), wanted.to(device)
     loss = sp3d_losses.detection(logits, wanted, config.dustbin)
@@ -119,7 +119,7 @@ def volumes_step(
     device = next(network.parameters()).device
     pictures = torch.cat([one.pictures for one in several]).to(device)
     wanted = torch.cat([one.wanted for one in several]).to(device)
-    with precision(device, config):
+    with loop.precision(device, half=config.half):
         levels = network.levels(pictures)
         logits = network.detector(levels)
     logits = logits.float()
@@ -144,7 +144,7 @@ def _described(
     places = torch.cat([each for one in several for each in (one.places, one.others)]).to(device)
     counts = [len(each) for one in several for each in (one.places, one.others)]
     picture = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
-    with precision(device, config):
+    with loop.precision(device, half=config.half):
         made = network.described_at(levels, places, picture).float().split(counts)
     fixed, moving = torch.cat(made[::2]), torch.cat(made[1::2])
     apart = torch.from_numpy(sp3d_data.apart(several, config.apart_mm)).to(device)

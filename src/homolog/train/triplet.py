@@ -27,7 +27,7 @@ from homolog.train.configs import TripletConfig
 from homolog.train.loop import OnStep, Plan, State
 from homolog.train.optimisers import AdamW, Momentum, Optimiser
 from homolog.train.triplet_data import Batch
-from homolog.train.volume_pairs import cohort_density, precision, require_seeds, require_volumes, seeds
+from homolog.train.volume_pairs import cohort_density, require_seeds, require_volumes, seeds
 
 RECIPE = "homolog train triplet"
 NETS = {"paper": PAPER_PATCH, "best": BEST_PATCH}
@@ -94,7 +94,7 @@ def optimiser(network: PatchNet, config: TripletConfig) -> Optimiser:
 def step(network: torch.nn.Module, batch: Batch, config: TripletConfig, number: int = 0) -> dict[str, float]:
     """Leaves the gradients of a step in the network, and says what to log."""
     device = next(network.parameters()).device
-    with precision(device, config):
+    with loop.precision(device, half=config.half):
         found = network(torch.cat((batch.anchor, batch.positive)).to(device))
     anchor, positive = found.float().chunk(2)
     apart = batch.apart.to(device)

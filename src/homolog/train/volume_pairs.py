@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
-import torch
 
 from homolog.errors import BadInput
 from homolog.features import surf3d
@@ -130,11 +129,6 @@ def keypoints_of(volume: Volume, config: PairsConfig) -> Keypoints:
 def cohort_density(landmarks: Sequence[Keypoints] = ()) -> AffineDensity:
     """How people differ locally: of the landmarks that are given, else of virtual patients'."""
     return AffineDensity.of(list(landmarks) or [draw_patient(seed).landmarks() for seed in COHORT])
-
-
-def precision(device: torch.device, config: PairsConfig) -> torch.autocast:
-    """In which numbers a network works."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.half)
 
 
 def seeds(config: PairsConfig) -> list[int]:
