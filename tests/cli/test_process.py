@@ -215,6 +215,19 @@ def test_progress_is_a_line_now_and_then_where_nobody_looks(monkeypatch, capsys)
     assert all(re.fullmatch(r"search: \d+ %, about \d+ (s|min) left", line) for line in said)
 
 
+def test_what_was_done_before_does_not_make_the_rest_look_quick(monkeypatch, capsys):
+    clock = [0.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: clock[0])
+    with terminal.Progress() as progress:
+        for share in (0.5, 0.55, 0.6):
+            progress.on_step("training", share)
+            clock[0] += 20
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 55 %, about 3 min left",
+        "training: 60 %, about 3 min left",
+    ]
+
+
 def test_progress_is_a_bar_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(terminal, "is_terminal", lambda stream: True)
     monkeypatch.setenv("FORCE_COLOR", "1")

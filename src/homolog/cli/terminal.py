@@ -92,7 +92,7 @@ class Progress:
     def __init__(self) -> None:
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
-        self._began: dict[str, float] = {}
+        self._began: dict[str, tuple[float, float]] = {}
         self._last_line = time.monotonic()
 
     def __enter__(self) -> Progress:
@@ -113,21 +113,24 @@ class Progress:
             self._bar.stop()
 
     def on_step(self, stage: str, fraction: float, energy: float | None = None) -> None:
-        began = self._began.setdefault(stage, time.monotonic())
+        began, at_first = self._began.setdefault(stage, (time.monotonic(), fraction))
         if self._bar is not None:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bar.add_task(stage, total=1.0)
             self._bar.update(self._tasks[stage], completed=fraction)
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            note(f"{stage}: {100 * fraction:.0f} %{_left(self._last_line - began, fraction)}")
+            note(f"{stage}: {100 * fraction:.0f} %{_left(self._last_line - began, at_first, fraction)}")
 
 
-def _left(seconds: float, fraction: float) -> str:
-    """How long the rest takes if it goes on like this."""
-    if not TELLING_SHARE <= fraction < 1:
+def _left(seconds: float, at_first: float, fraction: float) -> str:
+    """How long the rest takes if it goes on like this.
+
+    at_first  what was done before the seconds began, as of work that is gone on with
+    """
+    if not (fraction - at_first >= TELLING_SHARE and fraction < 1):
         return ""
-    return f", about {duration(seconds / fraction * (1 - fraction))} left"
+    return f", about {duration(seconds / (fraction - at_first) * (1 - fraction))} left"
 
 
 @contextmanager
