@@ -188,6 +188,20 @@ def test_a_training_that_goes_on_ends_like_one_that_did_not_stop(tmp_path):
     assert all(torch.equal(parts.averaged[name], value) for name, value in whole.averaged.items())
 
 
+def test_a_training_begins_from_weights_and_only_from_those_of_its_network(tmp_path):
+    begun = replace(SMALL, begin="patch-paper", rate=1e-9)
+    state = triplet.train(tmp_path / "new", Plan(steps=1), begun, landmarks=cohort())
+    known = weights.load("patch-paper")
+    assert all(
+        torch.allclose(value.float(), known[name].float(), atol=1e-6)
+        for name, value in state.network.state_dict().items()
+    )
+    assert weights.card(tmp_path / "new")["config"]["begin"] == "patch-paper"
+    with pytest.raises(BadInput, match="another network"):
+        triplet.train(tmp_path / "other", Plan(steps=1), replace(begun, begin="patch"), landmarks=cohort())
+    assert not (tmp_path / "other").exists()
+
+
 def test_seeds_that_are_kept_for_tests_are_refused(tmp_path):
     with pytest.raises(BadInput, match="kept for landmarks and tests"):
         triplet.train(tmp_path / "new", Plan(steps=1), replace(SMALL, first_patient=8000))

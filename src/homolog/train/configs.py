@@ -127,6 +127,8 @@ class TripletConfig(PairsConfig):
 
     net: Literal["paper", "best"] = "best"
     """The network: as published, or a modern one."""
+    begin: str | None = None
+    """Weights of this network to begin from: a name, a file or the folder of a training."""
     within_mm: float = 8.0
     """mm, how near to each other corresponding keypoints are."""
     between_mm: float = 3.0

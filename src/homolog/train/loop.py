@@ -22,8 +22,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from homolog import weights
 from homolog.errors import BadInput
 from homolog.io.files import unwritable, writing
+from homolog.nets.configs import Net, of_record
 from homolog.train.optimisers import Optimiser
 
 # Makes the gradients of a step with a generator of its own, and says what to log.
@@ -192,6 +194,16 @@ def falling(step: int, warm_steps: int, calm_steps: int) -> float:
 def precision(device: torch.device, *, half: bool) -> torch.autocast:
     """In which numbers a network works: whole ones, or bfloat16."""
     return torch.autocast(device.type, torch.bfloat16, enabled=half)
+
+
+def filled(network: nn.Module, config: Net, name: str | None) -> None:
+    """Gives a network of this Config the weights that training begins from, where it begins from any."""
+    if name is None:
+        return
+    theirs = of_record(type(config), weights.card(name)["network"])
+    if theirs != config:
+        raise BadInput(f"the weights of {name} are of another network", "another --net, or the options they had")
+    network.load_state_dict(weights.load(name))
 
 
 def generator_of(seed: int, step: int) -> np.random.Generator:

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from homolog import weights
 from homolog.errors import BadInput
-from homolog.nets.configs import SP3D_NETS, Sp3dNetConfig, of_record
+from homolog.nets.configs import SP3D_NETS
 from homolog.nets.sp3d import CELL, Sp3dNet
 from homolog.space.keypoints import Keypoints
 from homolog.train import loop, sp3d_data, sp3d_losses
@@ -79,12 +78,7 @@ def begun(config: Sp3dConfig, seed: int) -> Sp3dNet:
     """A network with drawn weights, or with those that training begins from."""
     torch.manual_seed(seed)
     network = Sp3dNet(SP3D_NETS[config.net])
-    if config.begin is None:
-        return network
-    theirs = of_record(Sp3dNetConfig, weights.card(config.begin)["network"])
-    if theirs != network.config:
-        raise BadInput(f"the weights of {config.begin} are of another network than '{config.net}'", "--net full")
-    network.load_state_dict(weights.load(config.begin))
+    loop.filled(network, network.config, config.begin)
     return network
 
 

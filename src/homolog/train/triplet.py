@@ -62,7 +62,9 @@ def train(
 
     def begin() -> State:
         torch.manual_seed(plan.seed)
-        network = PatchNet(NETS[config.net]).to(device)
+        network = PatchNet(NETS[config.net])
+        loop.filled(network, network.config, config.begin)
+        network.to(device)
         return State(network, optimiser(network, config))
 
     def make_gradients(now: State, rng: np.random.Generator) -> dict[str, float]:
