@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, TypeVar, overload
 from urllib.parse import urlsplit
 
 from homolog.errors import BadInput, HomologError, WorkFailed
+from homolog.kernels.devices import Device, device, using_device
 from homolog.kernels.threads import thread_count, using_threads
 
 Case = TypeVar("Case")
@@ -92,7 +93,7 @@ def map_cases(
     if not cases:
         return
     with _crew(engine, min(processes, len(cases))) as crew:
-        for case, result in _each(crew, partial(_attempted, work, crew.threads), cases):
+        for case, result in _each(crew, partial(_attempted, work, crew.threads, device()), cases):
             if isinstance(result, HomologError) and not keep_errors:
                 raise result
             yield case, result
@@ -170,9 +171,9 @@ def _lost(case: object) -> WorkFailed:
     )
 
 
-def _attempted(work: Callable[[Case], Result], threads: int, case: Case) -> Result | HomologError:
+def _attempted(work: Callable[[Case], Result], threads: int, networks: Device, case: Case) -> Result | HomologError:
     """An error of ours is a result: it travels as one, and Dask's workers need not log it."""
-    with using_threads(threads):
+    with using_threads(threads), using_device(networks):
         try:
             return work(case)
         except HomologError as error:

@@ -87,6 +87,15 @@ def test_a_gpu_that_is_not_there_is_said_to_be_missing(room, homolog, recipe):
     assert not (room / "new").exists()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("words", ["keypoints ct.nii.gz", "match ct.nii.gz ct.nii.gz", "group ct.nii.gz ct.nii.gz"])
+def test_nor_can_points_be_found_on_it(room, homolog, words):
+    ended = homolog(*words.split(), "--device", "cuda", "-o", "new")
+    assert ended.code == 2, ended.err
+    assert "no GPU" in ended.err and "--device cpu" in ended.err
+    assert not (room / "new").exists()
+
+
 def test_a_training_is_not_mixed_with_another(room, homolog):
     assert homolog(*SHAPES, "--steps", "1", "--out", "pt").code == 0
     before = (room / "pt/weights.safetensors").read_bytes()

@@ -187,7 +187,7 @@ class Register:
     seed: int = 0
     """Of methods that draw random numbers."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; the linear method runs on the CPU."""
+    """Where networks work; auto: on a GPU where there is one. All else runs on the CPU."""
     config: Path | None = None
     """A TOML file with the method's options; flags that are given overrule it."""
     force: bool = False
@@ -241,6 +241,8 @@ class FindKeypoints:
     """Further files for each volume, as FROG writes them; .npz and .mrk.json are always there."""
     jobs: int = 1
     """How many volumes at once, each in a process of its own; they share the threads."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where networks work; auto: on a GPU where there is one. The points are the same."""
     no_pictures: bool = False
     """Leave out the page of each volume that shows its points."""
     window: tuple[str, ...] = ()
@@ -266,6 +268,8 @@ class MatchPoints:
     """The image that a file of fixed points was found in, to show them on."""
     moving_image: Path | None = None
     """The same of the moving points."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where networks work; auto: on a GPU where there is one. The points are the same."""
     no_pictures: bool = False
     """Leave out the page that shows the matches."""
     force: bool = False
@@ -299,7 +303,7 @@ class GroupVolumes:
     jobs: int = 1
     """How many tasks at once on this machine, each in a process of its own; they share the threads."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where patients are drawn together; a GPU gives the same maps."""
+    """Where networks work and patients are drawn together; a GPU gives the same maps."""
     partners: int | None = None
     """With how many others each volume is matched; default all."""
     plan: bool = False

@@ -55,9 +55,10 @@ def group(
     """
     from homolog.cli import grouping
     from homolog.cli.group_asked import Asked
+    from homolog.cli.resources import working_on
 
     asked = Asked(config, without_flags(drawing, FrogConfig), without_flags(matching, MatchConfig), options)
-    with terminal.Progress() as progress:
+    with working_on(config.device), terminal.Progress() as progress:
         told = grouping.grouped(pictures, output, asked, progress.on_step)
     grouping.show(told, config)
 

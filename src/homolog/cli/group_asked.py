@@ -19,7 +19,7 @@ from homolog.cli.group_plan import shard_of
 from homolog.cli.group_record import MEASURES, RUN
 from homolog.cli.group_store import FOLDER
 from homolog.cli.inputs import window_of_words
-from homolog.cli.resources import claim, require_device
+from homolog.cli.resources import claim
 from homolog.errors import BadInput
 from homolog.groupwise.configs import FrogConfig
 from homolog.io.results import LEDGER, Results
@@ -68,7 +68,6 @@ def require_sensible(pictures: Sequence[Path], folder: Path | None, asked: Asked
     """All that can be seen in the command line alone."""
     config = asked.config
     window_of_words(config.window)
-    require_device(config.device)
     _require_one_purpose(pictures, folder, config)
     for flag, value, least in (
         ("--jobs", config.jobs, 1),

@@ -47,8 +47,9 @@ def keypoints(
       homolog keypoints --method sift3d --help
     """
     from homolog.cli import detecting
+    from homolog.cli.resources import working_on
 
-    with terminal.Progress() as progress:
+    with working_on(config.device), terminal.Progress() as progress:
         run = detecting.detected(pictures, output, config, options, progress.on_step)
     if config.json:
         terminal.result_json(run)

@@ -52,8 +52,9 @@ def match(
       homolog match --method sift3d --help
     """
     from homolog.cli import matching as work
+    from homolog.cli.resources import working_on
 
-    with terminal.Progress() as progress:
+    with working_on(config.device), terminal.Progress() as progress:
         run = work.matched(
             fixed, moving, output, config, without_flags(matching, MatchConfig), options, progress.on_step
         )

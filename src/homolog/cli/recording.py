@@ -10,6 +10,7 @@ from typing import Any
 from homolog import __version__
 from homolog.cli import invocation, terminal
 from homolog.io.files import writing
+from homolog.kernels.devices import in_use
 
 
 def circumstances(seconds: float) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def circumstances(seconds: float) -> dict[str, Any]:
         "folder": str(Path.cwd()),
         "version": __version__,
         "software": software(),
-        "device": "cpu",
+        "device": in_use(),
         "seconds": seconds,
         "finished": datetime.datetime.now().isoformat(timespec="seconds"),
     }

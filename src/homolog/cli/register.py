@@ -46,8 +46,9 @@ def register(
       homolog register --method linear --help
     """
     from homolog.cli import registering
+    from homolog.cli.resources import working_on
 
-    with terminal.Progress() as progress:
+    with working_on(config.device), terminal.Progress() as progress:
         done = registering.registered(fixed, moving, output, config, options, progress.on_step)
     terminal.note(registering.quality_line(done))
     if config.json:

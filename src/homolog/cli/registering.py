@@ -16,7 +16,7 @@ from homolog.cli.describing import deciding, recorded
 from homolog.cli.inputs import outside_of, window_of_words
 from homolog.cli.pairs import Pair, read_marks, read_mask, read_pair, read_start, require_companions
 from homolog.cli.recording import circumstances, texts, write_json
-from homolog.cli.resources import claim, require_device, require_memory, require_room
+from homolog.cli.resources import claim, require_memory, require_room
 from homolog.errors import BadInput
 from homolog.io import points, transforms, volumes
 from homolog.io.records import file_hash
@@ -45,7 +45,6 @@ def registered(
     """The record of the run, all of whose files are in the folder afterwards."""
     began = time.perf_counter()
     method_config = with_file(method_config, config.config, config.method)
-    require_device(config.device)
     window = window_of_words(config.window)
     for path in (fixed, moving):
         require_memory(BYTES_PER_VOXEL * volumes.read_grid(path).size, f"registering {path}", "--spacing-mm 6")

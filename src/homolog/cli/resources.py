@@ -11,10 +11,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from homolog.errors import BadInput, NotEnoughMemory, UnwritableFile
 from homolog.io.files import unwritable
+from homolog.kernels.devices import Device, using_device
 
 ROOT = Path("/")
 # A limit this large is how the first kind of control group says "none".
@@ -62,6 +64,14 @@ def require_device(device: str) -> None:
 
     if not torch.cuda.is_available():
         raise BadInput("--device cuda: this machine has no GPU that torch can use", "--device cpu")
+
+
+@contextmanager
+def working_on(device: Device) -> Iterator[None]:
+    """Within the block networks work there; refused where there is no such thing."""
+    require_device(device)
+    with using_device(device):
+        yield
 
 
 def require_room(path: Path) -> Path:

@@ -46,11 +46,12 @@ def patch_paper(volume: Volume, keypoints: Keypoints) -> Keypoints:
 
 
 def network_of(weights: str | Path) -> PatchNet:
-    """The network of these weights, ready to describe."""
+    """The network of these weights, ready to describe where `kernels.devices` puts it."""
+    from homolog.kernels.devices import placed
     from homolog.nets.patch import built
 
     path = weights_file(weights)
-    return built(network_config(path), trained.load(path))
+    return placed(built(network_config(path), trained.load(path)))
 
 
 def network_config(weights: str | Path) -> PatchNetConfig:

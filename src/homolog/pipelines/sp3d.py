@@ -31,15 +31,16 @@ def describe(volume: Volume, keypoints: Keypoints, config: Sp3dConfig = Sp3dConf
 
 
 def network_of(name: str) -> Sp3dNet:
-    """The network of these weights: a name, a file, or the folder of a training."""
+    """The network of these weights, where `kernels.devices` puts it: a name, a file, or the folder of a training."""
     from homolog import weights
+    from homolog.kernels.devices import placed
     from homolog.nets.configs import Sp3dNetConfig, of_record
     from homolog.nets.sp3d import built
 
     record: Any = _card(name).get("network")
     if not isinstance(record, dict):
         raise BadInput(f"the card of weights {name!r} does not say which network they are of", _TRAIN)
-    return built(of_record(Sp3dNetConfig, record), weights.load(name))
+    return placed(built(of_record(Sp3dNetConfig, record), weights.load(name)))
 
 
 _TRAIN = "homolog train sp3d --minutes 120 --out DIR, then --weights DIR"
