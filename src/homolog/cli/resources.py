@@ -16,7 +16,7 @@ from pathlib import Path
 
 from homolog.errors import BadInput, NotEnoughMemory, UnwritableFile
 from homolog.io.files import unwritable
-from homolog.kernels.devices import Device, using_device
+from homolog.kernels.devices import Device, require_device, using_device
 
 ROOT = Path("/")
 # A limit this large is how the first kind of control group says "none".
@@ -54,16 +54,6 @@ def thread_limit(environment: Mapping[str, str] = os.environ, root: Path = ROOT)
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     limits = [count for count in (*wanted, *_processors_in_groups(root), affinity) if count]
     return max(1, min(limits, default=1))
-
-
-def require_device(device: str) -> None:
-    """Refuses a GPU where there is none."""
-    if device != "cuda":
-        return
-    import torch
-
-    if not torch.cuda.is_available():
-        raise BadInput("--device cuda: this machine has no GPU that torch can use", "--device cpu")
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def trained(config: Train, work: Callable[[Plan, OnStep], State]) -> State:
     """Runs a training under a line that says how far it is."""
     import torch
 
-    from homolog.cli.resources import require_device
+    from homolog.kernels.devices import require_device
     from homolog.kernels.threads import thread_count
     from homolog.train.loop import Plan
 

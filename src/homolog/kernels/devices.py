@@ -34,6 +34,16 @@ def using_device(name: Device) -> Iterator[None]:
         _DEVICE.reset(token)
 
 
+def require_device(name: Device) -> None:
+    """Refuses a GPU where there is none."""
+    if name != "cuda":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise BadInput("--device cuda: this machine has no GPU that torch can use", "--device cpu")
+
+
 def in_use() -> Literal["cpu", "cuda"]:
     """Where networks work now; it loads nothing that is not loaded."""
     if device() == "cpu" or "torch" not in sys.modules:
@@ -47,9 +57,8 @@ def placed(network: Network) -> Network:
     """The network where it is to work. On a GPU, convolutions of this process round as a processor's from then on."""
     import torch
 
+    require_device(device())
     if in_use() == "cpu":
-        if device() == "cuda":
-            raise BadInput("--device cuda: this machine has no GPU that torch can use", "--device cpu")
         return network
     # else products of numbers of ten bits
     torch.backends.cudnn.allow_tf32 = False
